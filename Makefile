@@ -1,0 +1,41 @@
+# Everything starts here. `make train` and `make test` set up what they need.
+PYTHON ?= python3
+CONFIG ?= configs/small.yaml
+BIN := .venv/bin
+
+.PHONY: help train test test-slow lint format clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+train: .venv/installed  ## Install, train configs/small.yaml, draw the loss curve and the attention map
+	$(BIN)/seqrev train --config $(CONFIG)
+
+test: .venv/installed-dev lint  ## Install the development tools; run lint, types and tests with coverage
+	$(BIN)/pytest --cov=seqrev --cov-report=term:skip-covered --cov-fail-under=90
+
+test-slow: .venv/installed-dev  ## Run the long tests: the promises of configs/small.yaml over five seeds
+	$(BIN)/pytest -m slow
+
+lint: .venv/installed-dev  ## Check style, types and the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: .venv/installed-dev  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## Remove the environment and the caches; runs stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

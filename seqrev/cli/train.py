@@ -1,0 +1,95 @@
+"""``seqrev train``: train in a new run, or carry on with one."""
+
+import time
+from typing import TYPE_CHECKING
+
+from seqrev.cli.generate import fill
+from seqrev.cli.options import DEFAULT_RUNS, ConfigFile, Device, Json, RunsDir, RunSpec, Seed, Set
+from seqrev.console import Console, Progress
+from seqrev.errors import UsageError
+from seqrev.signals import stop_requests
+
+if TYPE_CHECKING:
+    from seqrev.training import Event
+
+
+def command(
+    config: ConfigFile = None,
+    run_: RunSpec = None,
+    set_: Set = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    runs_dir: RunsDir = DEFAULT_RUNS,
+    json: Json = False,
+) -> None:
+    """Train: in a new run, from its dataset to its pictures, or with --run from whatever stands in that run."""
+    if run_ is not None and (config is not None or set_ or seed is not None):
+        raise UsageError(
+            "--run carries on with the configuration of that run; --config, --set and --seed are for a new one.",
+            f"seqrev train --run {run_}",
+        )
+    from seqrev.config import load_config
+    from seqrev.generation import start
+    from seqrev.runs import Run, find_run
+
+    console = Console(json)
+    if run_ is None:
+        run = start(load_config(config, set_ or (), seed), runs_dir)
+    else:
+        run = find_run(run_, runs_dir, Run.has_config, "a configuration")
+    console.note(f"Run: {run}")
+    with stop_requests() as stop:
+        if not run.has_dataset():
+            fill(run, console)
+
+        from seqrev import experiment
+
+        steps = run.config().train.steps
+        with console.progress(steps, "steps") as progress:
+            trained = experiment.train(run, device, _Reporter(progress), console.note, stop)
+
+    result = trained.validation
+    score = trained.anti_diagonal
+    console.data(f"{run}: {trained.steps:,} steps in {trained.seconds:.0f} s")
+    console.data(
+        f"validation: exact match {result.exact_match:.4f}, token accuracy {result.token_accuracy:.4f}, "
+        f"loss {result.loss:.2g}"
+    )
+    console.data(f"anti-diagonal (head mean, test sequences): mass {score.mass:.3f}, hit {score.hit:.3f}")
+    console.data("pictures: " + ", ".join(map(str, trained.pictures)))
+    console.document(
+        {
+            "run": str(run),
+            "steps": trained.steps,
+            "validation": {
+                "exact_match": result.exact_match,
+                "token_accuracy": result.token_accuracy,
+                "loss": result.loss,
+            },
+            "seconds": trained.seconds,
+        }
+    )
+    console.note(f"Next: seqrev decode --run {run} 4 8 2 9")
+
+
+class _Reporter:
+    """Turns events into progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._exact = ""
+        self._tokens, self._since = 0, time.monotonic()
+
+    def __call__(self, event: "Event") -> None:
+        from seqrev.training import Step
+
+        if isinstance(event, Step):
+            self._tokens += event.tokens
+            rate = self._tokens / max(time.monotonic() - self._since, 1e-9)
+            details = f"loss {event.loss:.4f}  lr {event.lr:.1e}{self._exact}  {rate:,.0f} tokens/s"
+            self._progress.update(event.step, details)
+        else:
+            self._exact = f"  exact match {event.exact_match:.3f}"
+            self._progress.note(
+                f"step {event.step:,}: validation loss {event.loss:.4f}, exact match {event.exact_match:.3f}"
+            )

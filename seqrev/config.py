@@ -1,0 +1,240 @@
+"""The configuration: one frozen tree, every field documented here and nowhere else.
+
+The README's reference, the help and the error texts are made from these fields. Values come from the defaults, then the
+YAML file, then ``--set`` and flags; the result is checked once, and all that is wrong with it is reported at once.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, ValidationError, model_validator
+
+from seqrev.errors import InputError, UsageError
+
+LARGEST_FILE = 1_000_000  # bytes; a configuration has a few hundred
+
+
+def _not_a_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("Input should be a number")
+    return value
+
+
+Count = Annotated[StrictInt, Field(ge=1, le=1_000_000_000)]
+HeldOut = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
+CountOrZero = Annotated[StrictInt, Field(ge=0, le=1_000_000_000)]
+# PyYAML reads `1e-3` as a string; pydantic turns it into the number that was meant.
+Number = Annotated[float, BeforeValidator(_not_a_bool), Field(ge=0, allow_inf_nan=False)]
+Probability = Annotated[float, BeforeValidator(_not_a_bool), Field(ge=0, lt=1, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskConfig(_Section):
+    """What is to be learned."""
+
+    symbols: Annotated[StrictInt, Field(ge=2, le=1_000_000)] = Field(
+        default=10, description="How many symbols there are: 0 to symbols - 1. The vocabulary has three ids more."
+    )
+    min_length: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = Field(
+        default=1, description="Symbols in the shortest sequence."
+    )
+    max_length: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = Field(
+        default=10, description="Symbols in the longest sequence. Lengths are drawn uniformly."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_length > self.max_length:
+            raise ValueError(f"min_length is {self.min_length}, more than max_length, which is {self.max_length}")
+        return self
+
+
+class DataConfig(_Section):
+    """What it is learned from."""
+
+    train: Count = Field(default=10_000, description="Training sequences in the dataset.")
+    validation: HeldOut = Field(default=1_000, description="Validation sequences, all different.")
+    test: HeldOut = Field(default=1_000, description="Test sequences, all different.")
+    stream: StrictBool = Field(
+        default=False, description="Train on fresh samples for ever; the dataset then holds no training split."
+    )
+
+
+class ModelConfig(_Section):
+    """The shape of the Transformer."""
+
+    d_model: Annotated[StrictInt, Field(ge=2, le=65_536)] = Field(default=64, description="Width of every layer.")
+    heads: Annotated[StrictInt, Field(ge=1, le=1_024)] = Field(
+        default=4, description="Attention heads; they share d_model equally."
+    )
+    encoder_layers: Annotated[StrictInt, Field(ge=1, le=256)] = Field(default=2, description="Layers of the encoder.")
+    decoder_layers: Annotated[StrictInt, Field(ge=1, le=256)] = Field(default=2, description="Layers of the decoder.")
+    d_ff: Annotated[StrictInt, Field(ge=1, le=1_048_576)] = Field(
+        default=256, description="Width inside the feed-forward blocks."
+    )
+    dropout: Probability = Field(default=0.0, description="Dropout on embeddings and on each block's output.")
+    attention_dropout: Probability = Field(default=0.0, description="Dropout on the cross-attention weights.")
+    positions: Literal["sinusoidal"] = Field(default="sinusoidal", description="How a token's place is told.")
+    position_base: Annotated[float, BeforeValidator(_not_a_bool), Field(gt=1, allow_inf_nan=False)] = Field(
+        default=10_000.0, description="Sets the slowest of the sinusoids: its wavelength is 2π times this, almost."
+    )
+    max_positions: Annotated[StrictInt, Field(ge=4, le=10_000_000)] = Field(
+        default=4096, description="Longest sequence that is accepted, <BOS> and <EOS> included."
+    )
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.d_model % (2 * self.heads):
+            raise ValueError(
+                f"d_model is {self.d_model}, and must be a multiple of twice the number of heads ({self.heads})"
+            )
+        return self
+
+
+class TrainConfig(_Section):
+    """How it is learned."""
+
+    steps: Count = Field(default=800, description="Training steps, one batch each.")
+    batch_size: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = Field(default=64, description="Sequences in a batch.")
+    lr: Number = Field(default=2e-3, description="Highest learning rate of Adam, reached after the warm-up.")
+    warmup: CountOrZero = Field(default=50, description="Steps over which the learning rate rises from zero.")
+    clip: Number = Field(default=1.0, description="Longest gradient (L2 norm over all weights); 0: no clipping.")
+    validate_every: Count = Field(default=200, description="Steps between validations; each also saves a checkpoint.")
+    log_every: Count = Field(default=10, description="Steps between the training losses in metrics.jsonl.")
+    threads: Annotated[StrictInt, Field(ge=0, le=1_024)] = Field(
+        default=1, description="CPU threads of PyTorch (they change the last bit of a result); 0: PyTorch's choice."
+    )
+
+
+class Config(_Section):
+    """Everything that decides what a run does."""
+
+    seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] = Field(
+        default=0, description="Decides the dataset, the initial weights, the order of the batches and the dropout."
+    )
+    task: TaskConfig = TaskConfig()
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.task.max_length + 2 > self.model.max_positions:
+            raise ValueError(
+                f"task.max_length is {self.task.max_length}, and with <BOS> and <EOS> that is more than "
+                f"model.max_positions, which is {self.model.max_positions}"
+            )
+        return self
+
+
+def load_config(path: Path | None = None, overrides: Sequence[str] = (), seed: int | None = None) -> Config:
+    """Read a YAML file (None: only defaults), apply ``--set`` assignments and a seed, check it all.
+
+    Raises:
+        InputError: the file cannot be read, or is not YAML.
+        UsageError: an unknown field, or a value that its field does not take; the message names every one of them.
+    """
+    tree = {} if path is None else _read_yaml(path)
+    for assignment in overrides:
+        _assign(tree, assignment)
+    if seed is not None:
+        tree["seed"] = seed
+    return parse_config(tree, "the configuration" if path is None else str(path))
+
+
+def parse_config(tree: Mapping[str, Any], name: str) -> Config:
+    """Check a tree of plain values; ``name`` says in the error where it came from."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        problems = [_explain(dict(detail)) for detail in error.errors(include_url=False)]
+        raise UsageError(f"{name} is not valid: " + "; ".join(problems) + ".", "seqrev train --help") from None
+
+
+def to_yaml(config: Config) -> str:
+    """The whole resolved configuration, in the order of its fields; ``load_config`` reads it back unchanged."""
+    return yaml.safe_dump(config.model_dump(), sort_keys=False)
+
+
+def fields(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """``(dotted name, default, description)`` of every field."""
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from fields(field.annotation, f"{prefix}{name}.")
+        else:
+            default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+            yield prefix + name, default, field.description or ""
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    hint = "seqrev train --config configs/small.yaml"
+    try:
+        if not path.is_file():
+            raise InputError(f"There is no configuration file {path}; a YAML file was expected.", hint)
+        if path.stat().st_size > LARGEST_FILE:
+            raise InputError(f"{path} is larger than {LARGEST_FILE:,} bytes; no configuration is.", hint)
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise InputError(f"{path} uses YAML aliases (*name), which a configuration does not need.", hint)
+        tree = yaml.safe_load(text)
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not text; a YAML file was expected.", hint) from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" (line {where.line + 1})" if where is not None else ""
+        raise InputError(f"{path} is not valid YAML{line}.", hint) from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.", hint) from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
+        raise UsageError(f"{path} must hold named fields, such as `seed: 0`.", hint)
+    return tree
+
+
+def _assign(tree: dict[str, Any], assignment: str) -> None:
+    """Put one ``dotted.name=value`` into the tree; the value is read as YAML, so ``3``, ``true`` and ``1e-3`` are typed."""
+    name, equals, text = assignment.partition("=")
+    if not equals:
+        raise UsageError(f"--set {assignment!r} has no value; NAME=VALUE was expected.", "--set train.lr=3e-4")
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        raise UsageError(f"--set {assignment!r}: the value is not valid YAML.", "--set train.lr=3e-4") from None
+    *sections, leaf = name.strip().split(".")
+    for section in sections:
+        below = tree.setdefault(section, {})
+        if not isinstance(below, dict):
+            raise UsageError(f"--set {assignment!r}: {section} is a value, not a section.", "--set train.lr=3e-4")
+        tree = below
+    tree[leaf] = value
+
+
+def _explain(detail: dict[str, Any]) -> str:
+    """One pydantic error as a phrase that begins with the dotted name of the field."""
+    name = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"there is no field {name}{_did_you_mean(name)}"
+    if detail["type"] == "value_error":
+        return f"{name + ': ' if name else ''}{detail['ctx']['error']}"
+    message = detail["msg"].removeprefix("Input should be ")
+    return f"{name} is {_shorten(detail['input'])}, and should be {message}"
+
+
+def _did_you_mean(name: str) -> str:
+    known: Iterable[str] = [field for field, _, _ in fields()]
+    leaf = name.rsplit(".", 1)[-1]
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    close += [field for field in known if field.rsplit(".", 1)[-1] == leaf and field not in close]
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "…"

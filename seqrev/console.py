@@ -1,0 +1,124 @@
+"""The one sink of the command line: data on stdout, everything else on stderr, errors to exit codes.
+
+On stdout goes what was asked for: text for people, or with ``--json`` exactly one JSON document (for ``decode``, a JSON
+object a line). Messages, progress and errors go to stderr. A pipe, ``NO_COLOR`` or a dumb terminal gets no escape byte.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from seqrev.errors import SeqrevError
+
+SECONDS_BETWEEN_LINES = 5.0  # of progress, where there is no terminal
+
+
+class OutputClosed(Exception):
+    """The reader of stdout has gone, as in ``seqrev decode - | head -1``; that is no failure."""
+
+
+class Console:
+    """Where a command reports to."""
+
+    def __init__(self, json_mode: bool = False) -> None:
+        self.json_mode = json_mode
+
+    def data(self, text: str) -> None:
+        """A piece of the result, for people."""
+        if not self.json_mode:
+            self._write(text)
+
+    def document(self, value: Any) -> None:
+        """The result, or a line of it, as JSON; only with ``--json``."""
+        if self.json_mode:
+            self._write(json.dumps(value, allow_nan=False))
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table for people, columns aligned to the right."""
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        for row in (header, *rows):
+            self.data("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+
+    def note(self, text: str) -> None:
+        """Something worth knowing, on stderr."""
+        print(text, file=sys.stderr, flush=True)
+
+    def error(self, error: SeqrevError) -> None:
+        """One short paragraph and the next command, on stderr."""
+        if self.json_mode:
+            document = {"type": type(error).__name__, "message": str(error), "hint": error.hint}
+            self.note(json.dumps({"error": document}))
+        else:
+            self.note(f"Error: {error}" + (f"\nTry: {error.hint}" if error.hint else ""))
+
+    @contextmanager
+    def progress(self, total: int, unit: str) -> Iterator["Progress"]:
+        """Show how far a long work is: a live bar on a terminal, else a plain line every few seconds."""
+        if is_live(sys.stderr):
+            with _rich_bar(total, unit) as bar:
+                yield bar
+        else:
+            yield _PlainProgress(total, unit)
+
+    def _write(self, text: str) -> None:
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            raise OutputClosed from None
+
+
+class Progress:
+    """Told how much is done, and shows it."""
+
+    def update(self, done: int, details: str = "") -> None:
+        """``done`` out of the total; ``details`` stands beside it."""
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        print(text, file=sys.stderr, flush=True)
+
+
+class _PlainProgress(Progress):
+    def __init__(self, total: int, unit: str) -> None:
+        self._total, self._unit = total, unit
+        self._next = time.monotonic() + SECONDS_BETWEEN_LINES
+
+    def update(self, done: int, details: str = "") -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + SECONDS_BETWEEN_LINES
+            print(f"{done:,} of {self._total:,} {self._unit}  {details}".rstrip(), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _rich_bar(total: int, unit: str) -> Iterator[Progress]:
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn(unit, markup=False),
+        TextColumn("{task.fields[details]}", markup=False),
+        TimeRemainingColumn(compact=True),
+    )
+    with RichProgress(*columns, console=RichConsole(stderr=True, highlight=False), transient=True) as bar:
+        task = bar.add_task("", total=total, details="")
+
+        class Live(Progress):
+            def update(self, done: int, details: str = "") -> None:
+                bar.update(task, completed=done, details=details)
+
+            def note(self, text: str) -> None:
+                bar.console.print(text, markup=False)
+
+        yield Live()
+
+
+def is_live(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that may be sent escape sequences."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

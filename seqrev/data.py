@@ -1,0 +1,338 @@
+"""Sequences: the split, sampling, dataset files, batches.
+
+Everything random here is a pure function of the seed and a place (a split and a chunk, or a step), so nothing depends on
+what was drawn before, and a resumed training sees what an uninterrupted one would have seen.
+"""
+
+import functools
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqrev.config import Config, TaskConfig
+from seqrev.errors import InputError, UsageError
+from seqrev.files import open_whole, read_json, sha256_of, write_json
+from seqrev.task import Array, apply_rule, check, parse_sequence, shorten
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+HELD_OUT = 10  # per cent of all sequences that belong to validation, and as many to test
+CHUNK = 8_192  # rows drawn and written at a time
+ENUMERABLE = 65_536  # up to so many sequences of a length, all of them are listed, and a split's share is exact
+
+
+# --- the split ------------------------------------------------------------------------------------------------------
+
+
+def split_of(sequences: Array) -> NDArray[np.int8]:
+    """The split that each sequence belongs to: a function of the sequence alone, the same in every run.
+
+    So a test sequence of one run was not trained on in any other, whatever their seeds. The function is a 64-bit
+    polynomial hash (multiply by an odd constant, add the symbol), finished with the mixer of SplitMix64 (Steele et al.
+    2014), taken modulo 100: 0–79 train, 80–89 validation, 90–99 test.
+
+    Args:
+        sequences: symbols, ``[rows, length]``.
+
+    Returns:
+        Indices into ``SPLITS``, ``[rows]``.
+    """
+    mixed = np.full(len(sequences), sequences.shape[1], dtype=np.uint64)
+    for column in sequences.T:
+        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + column.astype(np.uint64) + np.uint64(1)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    percent = (mixed ^ (mixed >> np.uint64(31))) % np.uint64(100)
+    return ((percent >= 100 - 2 * HELD_OUT).astype(np.int8)) + (percent >= 100 - HELD_OUT).astype(np.int8)
+
+
+@functools.lru_cache(maxsize=64)
+def _members(split: Split, length: int, symbols: int) -> Array | None:
+    """All sequences of one length that belong to a split, ``[rows, length]``; None where there are too many to list."""
+    if length * math.log(symbols) > math.log(ENUMERABLE):
+        return None
+    every = np.array(list(itertools.product(range(symbols), repeat=length)), dtype=np.int32)
+    members: Array = every[split_of(every) == SPLITS.index(split)]
+    return members
+
+
+def available_lengths(split: Split, task: TaskConfig) -> list[int]:
+    """The lengths of the task at which the split has any sequence at all (with two symbols, length 1 is all training)."""
+    lengths = range(task.min_length, task.max_length + 1)
+    members = (_members(split, length, task.symbols) for length in lengths)
+    return [length for length, rows in zip(lengths, members, strict=True) if rows is None or len(rows)]
+
+
+def capacity(split: Split, task: TaskConfig) -> int:
+    """How many different sequences a split can be asked for: exact for the short lengths, half its share for the long."""
+    total = 0
+    for length in available_lengths(split, task):
+        rows = _members(split, length, task.symbols)
+        total += task.symbols**length * HELD_OUT // 200 if rows is None else len(rows)
+        if total > 10**12:  # more than anyone asks for, and the powers of long lengths are slow to compute
+            break
+    return total
+
+
+# --- sampling -------------------------------------------------------------------------------------------------------
+
+
+def sample(rng: np.random.Generator, split: Split, length: int, count: int, symbols: int) -> Array:
+    """Draw sequences of one length from a split, uniformly and independently: ``[count, length]``, int32.
+
+    Raises:
+        UsageError: the split has no sequence of this length.
+    """
+    members = _members(split, length, symbols)
+    if members is not None:
+        if not len(members):
+            raise UsageError(
+                f"No {split} sequence of length {length} exists over {symbols} symbols.", "--set task.min_length=4"
+            )
+        return members[rng.integers(len(members), size=count)]
+    found = np.empty((0, length), dtype=np.int32)
+    share = (100 - 2 * HELD_OUT if split == "train" else HELD_OUT) / 100
+    while len(found) < count:
+        drawn = rng.integers(symbols, size=(int((count - len(found)) / share * 1.1) + 8, length), dtype=np.int32)
+        found = np.concatenate((found, drawn[split_of(drawn) == SPLITS.index(split)]))
+    return found[:count]
+
+
+def splits_of(config: Config) -> dict[Split, int]:
+    """The splits that a configuration's dataset has, with their sizes; a stream needs no training split."""
+    sizes: dict[Split, int] = {"validation": config.data.validation, "test": config.data.test}
+    return sizes if config.data.stream else {"train": config.data.train, **sizes}
+
+
+def check_possible(config: Config) -> None:
+    """Refuse a dataset that cannot be filled.
+
+    Raises:
+        UsageError: naming the split and how many sequences it has.
+    """
+    task = config.task
+    for split, count in splits_of(config).items():
+        limit = capacity(split, task)
+        if not limit or (split != "train" and count > limit):
+            raise UsageError(
+                f"data.{split} asks for {count:,} different sequences, but of length {task.min_length} to "
+                f"{task.max_length} over {task.symbols} symbols that split has at most {limit:,}.",
+                f"--set data.{split}={limit}" if limit else f"--set task.max_length={task.max_length + 5}",
+            )
+
+
+def rows_of(split: Split, count: int, config: Config) -> Iterator[list[tuple[int, ...]]]:
+    """The rows of a split, in chunks: lengths uniform, training rows independent draws, held-out rows all different.
+
+    The configuration must have passed ``check_possible``.
+    """
+    task, lengths = config.task, available_lengths(split, config.task)
+    seen: set[tuple[int, ...]] = set()
+    for chunk in itertools.count():
+        rng = np.random.default_rng([config.seed, SPLITS.index(split), chunk])
+        rows = _draw(rng, split, rng.choice(lengths, size=min(CHUNK, count)), task.symbols)
+        if split != "train":
+            rows = [row for row in dict.fromkeys(rows) if row not in seen]
+            seen.update(rows)
+        yield rows
+        count -= len(rows)
+        if count <= 0:
+            return
+
+
+def _draw(rng: np.random.Generator, split: Split, lengths: Array, symbols: int) -> list[tuple[int, ...]]:
+    """One sequence of each of the lengths, in their order; drawn together where lengths are equal."""
+    rows: list[tuple[int, ...]] = [()] * len(lengths)
+    for length in np.unique(lengths):
+        (places,) = np.nonzero(lengths == length)
+        drawn = sample(rng, split, int(length), len(places), symbols).tolist()
+        for place, row in zip(places, drawn, strict=True):
+            rows[place] = tuple(row)
+    return rows
+
+
+# --- dataset files --------------------------------------------------------------------------------------------------
+
+
+def write_dataset(config: Config, folder: Path, advance: Callable[[int], None] = lambda rows: None) -> dict[str, Any]:
+    """Sample a dataset and stream it to ``folder``: a JSONL file for each split, then ``manifest.json``.
+
+    The manifest comes last: a folder without one is not a dataset. Memory holds one chunk and the held-out sequences.
+
+    Args:
+        config: seed, task and data sections decide the content.
+        folder: is made if need be.
+        advance: is told how many rows were just written.
+
+    Returns:
+        The manifest: rows and SHA-256 of each file, the number of sequences by length, and ``overlap``, the number of
+        rows that are also in another split: counted on what was written, not assumed.
+
+    Raises:
+        UsageError: a split cannot be filled.
+    """
+    check_possible(config)
+    sizes = splits_of(config)
+    folder.mkdir(exist_ok=True)
+    held_out: set[tuple[int, ...]] = set()
+    overlap = 0
+    files: dict[str, Any] = {}
+    counts: dict[int, dict[str, int]] = {}
+    for split, count in sorted(sizes.items(), key=lambda item: item[0] == "train"):  # training rows last, to be compared
+        digest = hashlib.sha256()
+        with open_whole(folder / f"{split}.jsonl") as file:
+            for rows in rows_of(split, count, config):
+                overlap += sum(row in held_out for row in rows)
+                if split != "train":
+                    held_out.update(rows)
+                for row in rows:
+                    by_split = counts.setdefault(len(row), dict.fromkeys(sizes, 0))
+                    by_split[split] += 1
+                text = _to_jsonl(rows)
+                digest.update(text)
+                file.write(text)
+                advance(len(rows))
+        files[split] = {"rows": count, "sha256": digest.hexdigest()}
+    manifest = {
+        "schema": 1,
+        "seed": config.seed,
+        "task": config.task.model_dump(),
+        "splits": {split: files[split] for split in sizes},
+        "by_length": [{"length": length, **counts[length]} for length in sorted(counts)],
+        "overlap": overlap,
+        "sha256": hashlib.sha256("".join(files[split]["sha256"] for split in sizes).encode()).hexdigest(),
+    }
+    write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def _to_jsonl(rows: Sequence[Sequence[int]]) -> bytes:
+    lines = []
+    for row in rows:
+        source, target = list(row), apply_rule(np.array(row)).tolist()
+        lines.append(f'{{"src": {source}, "tgt": {target}}}\n')  # a list of whole numbers prints as JSON
+    return "".join(lines).encode()
+
+
+def load_split(folder: Path, split: Split, symbols: int) -> list[list[int]]:
+    """The source sequences of a split, as they stand in its file.
+
+    Raises:
+        InputError: the dataset has no such split, or its file is missing, damaged, or not what the manifest says.
+    """
+    manifest = read_json(folder / "manifest.json")
+    splits = manifest.get("splits")
+    entry = splits.get(split) if isinstance(splits, dict) else None
+    path = folder / f"{split}.jsonl"
+    if not isinstance(entry, dict):
+        raise InputError(f"The dataset in {folder} has no {split} split.", "seqrev generate")
+    if sha256_of(path) != entry.get("sha256"):
+        raise InputError(f"{path} is damaged: its SHA-256 is not the one in manifest.json.", "seqrev generate")
+    return read_sequences(path, symbols)
+
+
+def read_sequences(path: Path, symbols: int, longest: int | None = None) -> list[list[int]]:
+    """Read source sequences from a file: JSONL rows with ``src`` (and ``tgt``, checked), or one sequence a line.
+
+    Raises:
+        InputError: the file is missing, empty or not text.
+        UsageError: a line is not a sequence over the vocabulary; the message has its number.
+    """
+    try:
+        if not path.is_file():
+            raise InputError(f"There is no file {path}; a file with one sequence a line was expected.")
+        with path.open(encoding="utf-8") as file:
+            sequences = [parse_line(line, number, symbols, longest) for number, line in enumerate(file, start=1)]
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not text; one sequence a line was expected.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    if not sequences:
+        raise InputError(f"{path} is empty; one sequence a line was expected.")
+    return sequences
+
+
+def parse_line(line: str, number: int, symbols: int, longest: int | None = None) -> list[int]:
+    """One line of a file or of standard input: ``4 8 2 9``, or a JSON row ``{"src": [4, 8, 2, 9]}``.
+
+    Raises:
+        UsageError: with the line's number.
+    """
+    try:
+        if line.lstrip().startswith("{"):
+            return _parse_row(line, symbols, longest)
+        return parse_sequence(line, symbols, longest)
+    except UsageError as error:
+        raise UsageError(f"Line {number}: {error}", error.hint) from None
+
+
+def _parse_row(line: str, symbols: int, longest: int | None) -> list[int]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        raise UsageError('This is not valid JSON; {"src": [4, 8, 2, 9]} was expected.') from None
+    source = row.get("src")
+    if not isinstance(source, list) or not all(type(symbol) is int for symbol in source):
+        raise UsageError('"src" must be a list of whole numbers, as in {"src": [4, 8, 2, 9]}.')
+    check(source, symbols, longest)
+    if "tgt" in row and row["tgt"] != apply_rule(np.array(source)).tolist():
+        raise UsageError(f'"tgt" is not what the task makes of "src" ({shorten(source)}).')
+    return source
+
+
+# --- batches --------------------------------------------------------------------------------------------------------
+
+
+def group_by_length(sequences: Iterable[Sequence[int]]) -> dict[int, Array]:
+    """Sequences of each length as one array, ``[rows, length]``, shortest first; their order is kept."""
+    groups: dict[int, list[Sequence[int]]] = {}
+    for sequence in sequences:
+        groups.setdefault(len(sequence), []).append(sequence)
+    return {length: np.array(groups[length], dtype=np.int32) for length in sorted(groups)}
+
+
+class Batches:
+    """Training batches: batch ``i`` is a pure function of (configuration, seed, ``i``).
+
+    All sequences of a batch have the same length, so nothing is padded and no mask is needed. From a dataset, an epoch
+    shuffles the rows of each length, cuts them into full batches (the last one of a length is filled up from its
+    beginning), and shuffles the batches. From a stream, a batch is one random length and fresh sequences of it.
+    """
+
+    def __init__(self, config: Config, rows: Sequence[Sequence[int]] | None) -> None:
+        """``rows``: the training split; None for a stream."""
+        self._seed, self._size, self._task = config.seed, config.train.batch_size, config.task
+        self._by_length = group_by_length(rows or ())
+        self._epoch_batches = sum(-(-len(group) // self._size) for group in self._by_length.values())
+        self._plan: tuple[int, list[tuple[int, Array]]] = (-1, [])
+
+    def __getitem__(self, step: int) -> Array:
+        """The source sequences of batch ``step`` (from 0), symbols ``[batch_size, length]``."""
+        if not self._by_length:
+            rng = np.random.default_rng([self._seed, _STREAM, step])
+            length = int(rng.choice(available_lengths("train", self._task)))
+            return sample(rng, "train", length, self._size, self._task.symbols)
+        epoch, place = divmod(step, self._epoch_batches)
+        if self._plan[0] != epoch:
+            self._plan = (epoch, self._plan_epoch(epoch))
+        length, rows = self._plan[1][place]
+        return self._by_length[length][rows]
+
+    def _plan_epoch(self, epoch: int) -> list[tuple[int, Array]]:
+        rng = np.random.default_rng([self._seed, _EPOCH, epoch])
+        batches: list[tuple[int, Array]] = []
+        for length, group in self._by_length.items():
+            count = -(-len(group) // self._size)
+            filled = np.resize(rng.permutation(len(group)), (count, self._size))
+            batches += [(length, rows) for rows in filled]
+        return [batches[place] for place in rng.permutation(len(batches))]
+
+
+_STREAM, _EPOCH = len(SPLITS), len(SPLITS) + 1  # random streams beside those of the splits

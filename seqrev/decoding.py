@@ -1,0 +1,143 @@
+"""From a trained model to an answer: greedy and beam search over cached keys and values.
+
+Everything here is free-running: the model sees its own output, and must emit ``<EOS>`` by itself.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqrev import task
+from seqrev.model.layers import LayerCache
+from seqrev.model.transformer import Memory, Transformer
+from seqrev.task import BOS, EOS, PAD
+
+PATIENCE = 10  # tokens that an answer may be longer than its source before it counts as endless
+TOKENS_AT_ONCE = 65_536  # source tokens times beams decoded together
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What the model answered."""
+
+    output: list[int]
+    """Symbols, without ``<EOS>``."""
+    finished: bool
+    """Whether the model emitted ``<EOS>`` by itself, before the answer was ten tokens longer than its source."""
+    log_probability: float
+    """Natural logarithm of the probability that the model gives to this answer, ``<EOS>`` included."""
+
+
+def decode(model: Transformer, sources: Sequence[Sequence[int]], beam: int = 1) -> list[Decoded]:
+    """Answer many sequences, in their order; sources of like length are decoded together.
+
+    Args:
+        model: in evaluation mode.
+        sources: symbols; at most ``model.longest_source`` each.
+        beam: hypotheses kept for each source; 1 is greedy decoding.
+    """
+    answers: list[Decoded | None] = [None] * len(sources)
+    for indices in _buckets(sources, beam):
+        device = model.output.weight.device
+        ids = [task.frame(np.array(sources[index])).tolist() for index in indices]
+        width = max(map(len, ids))
+        padded = torch.tensor([row + [PAD] * (width - len(row)) for row in ids], device=device)
+        most = model.config.max_positions
+        limits = [min(len(sources[index]) + 1 + PATIENCE, most) for index in indices]
+        for index, answer in zip(indices, search(model, padded, limits, beam), strict=True):
+            answers[index] = answer
+    return [answer for answer in answers if answer is not None]
+
+
+def _buckets(sources: Sequence[Sequence[int]], beam: int) -> Iterator[list[int]]:
+    """Indices of sources of like length, so that little is padded and rows finish together."""
+    bucket: list[int] = []
+    for index in sorted(range(len(sources)), key=lambda index: len(sources[index])):
+        if bucket and (len(bucket) + 1) * beam * (len(sources[index]) + 2) > TOKENS_AT_ONCE:
+            yield bucket
+            bucket = []
+        bucket.append(index)
+    if bucket:
+        yield bucket
+
+
+@torch.inference_mode()
+def search(model: Transformer, source: Tensor, limits: Sequence[int], beam: int) -> list[Decoded]:
+    """Beam search over one batch; with a beam of one it is greedy decoding.
+
+    A hypothesis scores the sum of its log-probabilities. That sum only falls as tokens are added, so a row is done as
+    soon as its best hypothesis has ended. Rows that are done leave the batch.
+
+    Args:
+        model: in evaluation mode.
+        source: ids, padded at the end, ``[rows, src]``.
+        limits: the most tokens that each row's answer may have, ``<EOS>`` included.
+        beam: hypotheses kept for each row.
+    """
+    rows, device = source.shape[0], source.device
+    memory, cache = _repeat(model.encode(source), beam), model.new_cache()
+    scores = torch.full((rows, beam), -torch.inf, device=device)
+    scores[:, 0] = 0.0  # all beams start alike: only the first may branch
+    ended = torch.zeros(rows, beam, dtype=torch.bool, device=device)
+    tokens = torch.full((rows, beam, 1), BOS, device=device)
+    places = list(range(rows))  # where the rows that are still decoded stand in the answer
+    answers: list[Decoded | None] = [None] * rows
+
+    while places:
+        logits = model.decode(tokens[:, :, -1].reshape(-1, 1), memory, cache)[:, -1]
+        scores, parents, chosen = _extend(scores, ended, logits.float().log_softmax(-1), beam)
+        if beam > 1:
+            tokens, ended = tokens.take_along_dim(parents[..., None], 1), ended.take_along_dim(parents, 1)
+            first = torch.arange(len(places), device=device)[:, None] * beam
+            _select(cache, (first + parents).flatten())
+        tokens = torch.cat((tokens, chosen[..., None]), dim=-1)
+        ended = ended | (chosen == EOS)
+
+        length = tokens.shape[-1] - 1
+        best_ended = ended[:, 0].tolist()
+        keep = []
+        for row, place in enumerate(places):
+            if best_ended[row] or length >= limits[place]:
+                answers[place] = Decoded(
+                    task.decode(tokens[row, 0, 1:].tolist()), bool(best_ended[row]), float(scores[row, 0])
+                )
+            else:
+                keep.append(row)
+        if len(keep) < len(places):
+            places = [places[row] for row in keep]
+            index = torch.tensor(keep, dtype=torch.long, device=device)
+            scores, ended, tokens = scores[index], ended[index], tokens[index]
+            flat = (index[:, None] * beam + torch.arange(beam, device=device)).flatten()
+            _select(cache, flat)
+            memory = Memory(memory.states[flat], None if memory.mask is None else memory.mask[flat])
+    return [answer for answer in answers if answer is not None]
+
+
+def _extend(scores: Tensor, ended: Tensor, log_probabilities: Tensor, beam: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The best ``beam`` continuations of each row: their scores, the hypotheses they extend, their new tokens.
+
+    ``scores`` and ``ended``: ``[rows, beam]``; ``log_probabilities``: ``[rows · beam, vocabulary]``. An ended hypothesis
+    stays as it is, padded. ``<PAD>`` and ``<BOS>`` are never part of an answer.
+    """
+    step = log_probabilities.view(-1, beam, log_probabilities.shape[-1])
+    step[..., [PAD, BOS]] = -torch.inf
+    step = step.masked_fill(ended[..., None], -torch.inf)
+    step[..., PAD] = step[..., PAD].masked_fill(ended, 0.0)
+    total = (scores[..., None] + step).flatten(1)
+    best, index = total.topk(beam, dim=-1)
+    return best, index // step.shape[-1], index % step.shape[-1]
+
+
+def _repeat(memory: Memory, beam: int) -> Memory:
+    if beam == 1:
+        return memory
+    mask = None if memory.mask is None else memory.mask.repeat_interleave(beam, 0)
+    return Memory(memory.states.repeat_interleave(beam, 0), mask)
+
+
+def _select(cache: list[LayerCache], rows: Tensor) -> None:
+    for layer in cache:
+        layer.select(rows)

@@ -1,0 +1,38 @@
+"""Errors that are meant for the user: what was wrong, what was expected, what to type next.
+
+The exit code of the command line follows from the class. Anything else that is raised is a fault of the program.
+"""
+
+
+class SeqrevError(Exception):
+    """A known failure. ``str(error)`` says what was wrong and what was expected; ``hint`` is the next thing to type."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(SeqrevError):
+    """A wrong option, configuration or sequence."""
+
+    exit_code = 2
+
+
+class InputError(SeqrevError):
+    """A run, checkpoint, dataset or file that is missing, damaged or not readable."""
+
+    exit_code = 3
+
+
+class QualityError(SeqrevError):
+    """A quality gate that the model did not meet."""
+
+    exit_code = 4
+
+
+class TrainingError(SeqrevError):
+    """Training cannot go on, for example because the loss is no longer a number."""
+
+    exit_code = 1

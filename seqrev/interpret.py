@@ -1,0 +1,144 @@
+"""Looking inside: where a trained model looks while it answers, and how well that is the anti-diagonal.
+
+Layers and heads are counted from 1, as they are printed. In every cross-attention map, row ``t`` is the step at which
+``output[t]`` is emitted, and columns are source positions, ``<BOS>`` first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from seqrev.data import group_by_length
+from seqrev.decoding import Decoded, decode
+from seqrev.errors import UsageError
+from seqrev.model.transformer import AttentionMaps, Transformer
+from seqrev.task import apply_rule, frame, source_of_output
+
+Weights = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class AntiDiagonal:
+    """How well one map is the anti-diagonal (for another task: how well it looks where the rule says)."""
+
+    layer: int
+    head: int | None
+    """None for the mean over the heads."""
+    mass: float
+    """Mean weight that a content row puts on the source position of the token it should emit; 1 is all of it."""
+    hit: float
+    """Share of content rows whose largest weight stands there."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Everything that can be seen of one sequence."""
+
+    source: list[int]
+    answer: Decoded
+    maps: AttentionMaps
+    """Tensors without gradient, each with a batch of one."""
+
+    @property
+    def correct(self) -> bool:
+        """Whether the answer is what the task asks for, ``<EOS>`` included."""
+        return self.answer.finished and self.answer.output == apply_rule(np.array(self.source)).tolist()
+
+    @property
+    def source_tokens(self) -> list[str]:
+        """Labels of the columns, one for each source position."""
+        return ["<BOS>", *map(str, self.source), "<EOS>"]
+
+    @property
+    def emitted_tokens(self) -> list[str]:
+        """Labels of the rows, one for each step: the token emitted there."""
+        return [*map(str, self.answer.output), *(["<EOS>"] if self.answer.finished else [])]
+
+    def cross(self, layer: int) -> Weights:
+        """Cross-attention of a decoder layer, ``[head, tgt, src]``.
+
+        Raises:
+            UsageError: there is no such layer.
+        """
+        layers = self.maps.cross
+        if not 1 <= layer <= len(layers):
+            raise UsageError(f"There is no decoder layer {layer}; this model has 1 to {len(layers)}.", "--layer 1")
+        return np.asarray(layers[layer - 1][0], dtype=np.float32)
+
+    def anti_diagonal(self, layer: int) -> list[AntiDiagonal]:
+        """Scores of a layer: the mean over its heads first, then each head."""
+        wanted = source_of_output(np.array(self.source))
+        rows = min(len(self.answer.output), len(wanted))
+        return _scores(layer, self.cross(layer)[None, :, :rows], wanted[None, :rows] + 1)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """All maps and their labels, as they are saved with ``--arrays``: layers stacked, ``[layer, head, tgt, src]``."""
+        stacked = {kind: np.stack([layer[0].numpy() for layer in layers]) for kind, layers in self.maps._asdict().items()}
+        return {**stacked, "source_tokens": np.array(self.source_tokens), "emitted_tokens": np.array(self.emitted_tokens)}
+
+
+def attend(model: Transformer, source: Sequence[int], beam: int = 1) -> Attention:
+    """Let the model answer freely, and keep where every layer and head looked.
+
+    The maps come from one parallel pass over the answer; under the causal mask that is what each step saw.
+
+    Args:
+        model: in evaluation mode.
+        source: symbols.
+        beam: 1 is greedy decoding.
+    """
+    (answer,) = decode(model, [source], beam)
+    device = model.output.weight.device
+    source_ids = torch.from_numpy(frame(np.array([source]))).to(device)
+    target_ids = torch.from_numpy(frame(np.array([answer.output], dtype=np.int64))).to(device)
+    rows = len(answer.output) + answer.finished  # <BOS> and every token but the last emitted one were fed back
+    with torch.inference_mode():
+        maps = model.attention_maps(source_ids, target_ids[:, :rows])
+    return Attention(list(source), answer, AttentionMaps(*(tuple(layer.cpu() for layer in kind) for kind in maps)))
+
+
+def anti_diagonal(model: Transformer, sources: Sequence[Sequence[int]], layer: int | None = None) -> list[AntiDiagonal]:
+    """Scores of a decoder layer over many sequences, teacher-forced: the mean over its heads first, then each head.
+
+    Args:
+        model: in evaluation mode.
+        sources: symbols, at least one sequence.
+        layer: counted from 1; None: the last.
+    """
+    layer = layer or len(model.decoder_layers)
+    device = model.output.weight.device
+    total: NDArray[np.float64] | None = None
+    rows = 0
+    for length, group in group_by_length(sources).items():
+        for chunk in np.array_split(group, -(-len(group) * length * length // 1_000_000)):
+            source = torch.from_numpy(frame(chunk)).to(device)
+            target = torch.from_numpy(frame(apply_rule(chunk))).to(device)
+            with torch.inference_mode():
+                weights = model.attention_maps(source, target[:, :-1]).cross[layer - 1][:, :, :length].cpu().numpy()
+            scores = _scores(layer, weights, source_of_output(chunk) + 1)
+            sums = np.array([[score.mass, score.hit] for score in scores]) * chunk.size
+            total = sums if total is None else total + sums
+            rows += chunk.size
+    if total is None:
+        raise UsageError("There is no sequence to look at.")
+    return [AntiDiagonal(layer, head or None, float(mass), float(hit)) for head, (mass, hit) in enumerate(total / rows)]
+
+
+def _scores(layer: int, weights: Weights, wanted: NDArray[np.integer]) -> list[AntiDiagonal]:
+    """``weights``: content rows only, ``[batch, head, rows, src]``; ``wanted``: source positions, ``[batch, rows]``."""
+    if not wanted.size:  # an empty answer looks nowhere
+        return [AntiDiagonal(layer, head or None, 0.0, 0.0) for head in range(weights.shape[1] + 1)]
+    with_mean = np.concatenate((weights.mean(axis=1, keepdims=True), weights), axis=1)
+    index = np.broadcast_to(wanted[:, None, :, None], (*with_mean.shape[:3], 1))
+    mass = np.take_along_axis(with_mean, index, axis=-1)[..., 0].mean(axis=(0, 2))
+    hit = (with_mean.argmax(axis=-1) == index[..., 0]).mean(axis=(0, 2))
+    return [AntiDiagonal(layer, head or None, float(mass[head]), float(hit[head])) for head in range(len(mass))]
+
+
+def scores_to_json(scores: Sequence[AntiDiagonal]) -> list[dict[str, Any]]:
+    """Plain values; ``head`` is null for the mean."""
+    return [asdict(score) for score in scores]

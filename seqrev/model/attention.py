@@ -1,0 +1,122 @@
+"""Scaled dot-product attention, several heads of it, and the cache that makes decoding cheap.
+
+Source: Vaswani et al., "Attention Is All You Need" (2017), sections 3.2.1 and 3.2.2.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
+    """How strongly each query looks at each key: ``softmax(Q Kᵀ / √d_head)`` (equation 1).
+
+    Args:
+        query: ``[batch, head, tgt, d_head]``.
+        key: ``[batch, head, src, d_head]``.
+        mask: boolean, True = may attend, broadcasts to ``[batch, head, tgt, src]``; None: everything may be seen.
+
+    Returns:
+        ``[batch, head, tgt, src]``; every row sums to one. A masked key has a weight of exactly zero. (A query that may
+        see no key at all gets equal weights, not NaN.)
+    """
+    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    return scores.softmax(dim=-1)
+
+
+class KeyValueCache:
+    """Keys and values of the positions that were already seen, in buffers that double when full.
+
+    Doubling keeps the memory linear and the copying amortised: each new position costs one write.
+    """
+
+    def __init__(self) -> None:
+        self._keys: Tensor | None = None
+        self._values: Tensor | None = None
+        self.length = 0
+
+    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Add new positions ``[batch, head, new, d_head]``; returns all so far, ``[batch, head, length, d_head]``."""
+        end = self.length + key.shape[2]
+        self._keys = self._room(self._keys, key, end)
+        self._values = self._room(self._values, value, end)
+        self._keys[:, :, self.length : end] = key
+        self._values[:, :, self.length : end] = value
+        self.length = end
+        return self.all()
+
+    def _room(self, buffer: Tensor | None, new: Tensor, end: int) -> Tensor:
+        if buffer is not None and buffer.shape[2] >= end:
+            return buffer
+        batch, head, _, d_head = new.shape
+        grown = new.new_empty(batch, head, max(16, 2 * end), d_head)
+        if buffer is not None:
+            grown[:, :, : self.length] = buffer[:, :, : self.length]
+        return grown
+
+    def all(self) -> tuple[Tensor, Tensor]:
+        """Keys and values so far, ``[batch, head, length, d_head]`` each.
+
+        Raises:
+            ValueError: nothing was appended yet.
+        """
+        if self._keys is None or self._values is None:
+            raise ValueError("the cache is empty")
+        return self._keys[:, :, : self.length], self._values[:, :, : self.length]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these rows of the batch, in this order (``rows``: integer indices, repeats allowed)."""
+        if self._keys is not None and self._values is not None:
+            self._keys, self._values = self._keys[rows], self._values[rows]
+
+
+class MultiHeadAttention(nn.Module):
+    """``heads`` attentions side by side, each in its own ``d_model / heads`` dimensions (section 3.2.2).
+
+    Self-attention and cross-attention are this one module: who looks (``states``) and who is looked at (``keys_of``)
+    are arguments.
+    """
+
+    def __init__(self, d_model: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q_proj = nn.Linear(d_model, d_model)
+        self.k_proj = nn.Linear(d_model, d_model)
+        self.v_proj = nn.Linear(d_model, d_model)
+        self.out_proj = nn.Linear(d_model, d_model)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, states: Tensor, keys_of: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mix the values of ``keys_of`` for every position of ``states``.
+
+        Args:
+            states: those who look, ``[batch, tgt, d_model]``.
+            keys_of: those looked at, ``[batch, src, d_model]``.
+            mask: boolean, True = may attend, broadcasts to ``[batch, head, tgt, src]``.
+
+        Returns:
+            The mixed values ``[batch, tgt, d_model]``, and the weights ``[batch, head, tgt, src]`` before dropout.
+        """
+        query, (key, value) = self.queries(states), self.keys_and_values(keys_of)
+        return self.mix(query, key, value, mask)
+
+    def queries(self, states: Tensor) -> Tensor:
+        """``[batch, tgt, d_model]`` to ``[batch, head, tgt, d_head]``."""
+        return self._split_heads(self.q_proj(states))
+
+    def keys_and_values(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """``[batch, src, d_model]`` to two of ``[batch, head, src, d_head]``."""
+        return self._split_heads(self.k_proj(states)), self._split_heads(self.v_proj(states))
+
+    def mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Attention over keys and values that are already split into heads; the part that a cache leaves to do."""
+        weights = attention_weights(query, key, mask)
+        mixed = self.dropout(weights) @ value
+        return self.out_proj(mixed.transpose(1, 2).flatten(2)), weights
+
+    def _split_heads(self, states: Tensor) -> Tensor:
+        batch, length, d_model = states.shape
+        return states.view(batch, length, self.heads, d_model // self.heads).transpose(1, 2)

@@ -1,0 +1,141 @@
+"""The encoder-decoder Transformer: embeddings, two stacks of layers, and the step from states to logits."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from seqrev.config import ModelConfig
+from seqrev.model.layers import DecoderLayer, EncoderLayer, LayerCache
+from seqrev.model.masks import causal_mask, padding_mask
+from seqrev.model.positions import sinusoidal
+
+
+class Memory(NamedTuple):
+    """The encoded source, which the decoder looks at."""
+
+    states: Tensor
+    """``[batch, src, d_model]``"""
+    mask: Tensor | None
+    """Which source positions are real, ``[batch, 1, 1, src]``; None: all are."""
+
+
+class AttentionMaps(NamedTuple):
+    """Attention weights before dropout, a tensor for each layer; rows sum to one."""
+
+    encoder: tuple[Tensor, ...]
+    """``[batch, head, src, src]``"""
+    decoder: tuple[Tensor, ...]
+    """``[batch, head, tgt, tgt]``"""
+    cross: tuple[Tensor, ...]
+    """``[batch, head, tgt, src]``"""
+
+
+class Transformer(nn.Module):
+    """Vaswani et al., "Attention Is All You Need" (2017), figure 1, with pre-norm layers.
+
+    Args:
+        config: the shape of the model.
+        vocabulary_size: ids in use, the special ones included.
+
+    Initial values: weights normal with standard deviation 0.02 and biases zero, so that with pre-norm layers every block
+    begins as a small correction to the residual stream, and the first predictions are close to uniform (loss ln 13);
+    embeddings normal with standard deviation 1, so that a token is as loud as its position, whose encoding has a mean
+    square of one half.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
+        super().__init__()
+        self.config = config
+        width = config.d_model
+        self.source_embedding = nn.Embedding(vocabulary_size, width)
+        self.target_embedding = nn.Embedding(vocabulary_size, width)
+        self.encoder_layers = nn.ModuleList(
+            EncoderLayer(width, config.heads, config.d_ff, config.dropout) for _ in range(config.encoder_layers)
+        )
+        self.decoder_layers = nn.ModuleList(
+            DecoderLayer(width, config.heads, config.d_ff, config.dropout, config.attention_dropout)
+            for _ in range(config.decoder_layers)
+        )
+        self.encoder_norm = nn.LayerNorm(width)
+        self.decoder_norm = nn.LayerNorm(width)
+        self.output = nn.Linear(width, vocabulary_size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.apply(_initialise)
+
+    @property
+    def longest_source(self) -> int:
+        """Symbols in the longest source that the model takes: its positions less ``<BOS>`` and ``<EOS>``."""
+        return self.config.max_positions - 2
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """Teacher-forced: what would follow each target position, all positions in parallel.
+
+        Args:
+            source: ids with ``<BOS>`` and ``<EOS>``, padded at the end, ``[batch, src]``.
+            target: ids from ``<BOS>`` on, ``[batch, tgt]``.
+
+        Returns:
+            Logits ``[batch, tgt, vocabulary]``; those at position ``t`` are for the token after ``target[:, t]``.
+        """
+        return self.decode(target, self.encode(source))
+
+    def encode(self, source: Tensor) -> Memory:
+        """Read the source, ``[batch, src]``. Done once, however many target tokens follow."""
+        return self._encode(source)[0]
+
+    def decode(self, target: Tensor, memory: Memory, cache: list[LayerCache] | None = None) -> Tensor:
+        """Logits ``[batch, tgt, vocabulary]`` for what follows each position of ``target``, ``[batch, tgt]``.
+
+        With a cache from ``new_cache``, ``target`` holds only the tokens that were not given before.
+        """
+        return self._decode(target, memory, cache)[0]
+
+    def new_cache(self) -> list[LayerCache]:
+        """An empty memory of keys and values for ``decode``, one for each decoder layer."""
+        return [LayerCache() for _ in self.decoder_layers]
+
+    def attention_maps(self, source: Tensor, target: Tensor) -> AttentionMaps:
+        """Who looks where, in every layer and head, when ``target`` is decoded; call it in evaluation mode."""
+        memory, encoder = self._encode(source)
+        _, decoder, cross = self._decode(target, memory, None)
+        return AttentionMaps(tuple(encoder), tuple(decoder), tuple(cross))
+
+    def _encode(self, source: Tensor) -> tuple[Memory, list[Tensor]]:
+        mask = padding_mask(source)
+        states = self._embed(self.source_embedding, source, first=0)
+        maps = []
+        for layer in self.encoder_layers:
+            states, weights = layer(states, mask)
+            maps.append(weights)
+        return Memory(self.encoder_norm(states), mask), maps
+
+    def _decode(
+        self, target: Tensor, memory: Memory, cache: list[LayerCache] | None
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        past = cache[0].target.length if cache else 0
+        mask = causal_mask(target.shape[1], past + target.shape[1], target.device)
+        states = self._embed(self.target_embedding, target, first=past)
+        self_maps, cross_maps = [], []
+        for index, layer in enumerate(self.decoder_layers):
+            states, self_weights, cross_weights = layer(
+                states, memory.states, mask, memory.mask, cache[index] if cache else None
+            )
+            self_maps.append(self_weights)
+            cross_maps.append(cross_weights)
+        return self.output(self.decoder_norm(states)), self_maps, cross_maps
+
+    def _embed(self, embedding: nn.Embedding, ids: Tensor, first: int) -> Tensor:
+        """Token plus position; the first of the ids stands at position ``first``."""
+        places = torch.arange(first, first + ids.shape[1], device=ids.device)
+        positions = sinusoidal(places, self.config.d_model, self.config.position_base)
+        embedded: Tensor = self.dropout(embedding(ids) + positions)
+        return embedded
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=1.0)
+    elif isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)

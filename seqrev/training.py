@@ -1,0 +1,220 @@
+"""Training: ``fit`` is a generator of typed events. It prints nothing and writes nothing; whoever listens does.
+
+Step ``i`` is a pure function of (configuration, seed, ``i``) and of the state before it: its batch, its learning rate and
+its dropout depend on nothing else. A training that is stopped and continued is therefore the same training.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from seqrev.config import Config, TrainConfig
+from seqrev.data import Batches, Split, group_by_length, rows_of
+from seqrev.errors import InputError, TrainingError
+from seqrev.evaluation import evaluate
+from seqrev.model.transformer import Transformer
+from seqrev.task import PAD, Array, apply_rule, frame, shorten, vocabulary_size
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training step was taken."""
+
+    step: int
+    """Steps taken so far; the first is 1."""
+    loss: float
+    """Mean cross-entropy of the batch's target tokens, in nats."""
+    lr: float
+    gradient_norm: float
+    """L2 norm of the gradient over all weights, before clipping."""
+    tokens: int
+    """Target tokens in the batch, ``<EOS>`` included."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The model was tried on the validation sequences."""
+
+    step: int
+    loss: float
+    """Teacher-forced mean cross-entropy, in nats."""
+    exact_match: float
+    """Free-running."""
+    token_accuracy: float
+    """Free-running."""
+
+
+Event = Step | Validation
+
+
+class TrainingState:
+    """All that changes during training: the model, the optimizer, and how many steps were taken."""
+
+    def __init__(self, config: Config, device: torch.device | str = "cpu") -> None:
+        """Begin: weights drawn from the seed, no step taken."""
+        self.config = config
+        self.device = torch.device(device)
+        self.step = 0
+        self.validated = 0  # the step of the last validation
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.model = Transformer(config.model, vocabulary_size(config.task.symbols)).to(self.device)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.train.lr, betas=(0.9, 0.98), fused=True)
+
+    def to_arrays(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """Weights and optimizer state as named arrays, one group for each file of a checkpoint."""
+        names = [name for name, _ in self.model.named_parameters()]
+        moments = {
+            f"{kind}.{names[index]}": value.cpu().numpy()
+            for index, entry in self.optimizer.state_dict()["state"].items()
+            for kind, value in entry.items()
+        }
+        return {
+            "model": {name: value.cpu().numpy() for name, value in self.model.state_dict().items()},
+            "optimizer": moments,
+        }
+
+    def restore(self, step: int, validated: bool, weights: Arrays, moments: Arrays) -> None:
+        """Continue from what ``to_arrays`` gave at ``step``; ``validated``: whether a validation of it is on record.
+
+        Raises:
+            InputError: names or shapes are not those of this configuration's model.
+        """
+        load_weights(self.model, weights)
+        state = self.optimizer.state_dict()
+        for index, (name, parameter) in enumerate(self.model.named_parameters() if step else ()):
+            entry = {}
+            for kind, shape in (("step", ()), ("exp_avg", parameter.shape), ("exp_avg_sq", parameter.shape)):
+                value = moments.get(f"{kind}.{name}")
+                if value is None or value.shape != tuple(shape):
+                    raise InputError(f"The checkpoint's optimizer state does not fit: {kind} of {name}.")
+                entry[kind] = torch.from_numpy(value.copy()).to(self.device)
+            state["state"][index] = entry
+        self.optimizer.load_state_dict(state)
+        self.step, self.validated = step, step if validated else 0
+
+
+def load_weights(model: Transformer, weights: Arrays) -> None:
+    """Put named arrays into a model.
+
+    Raises:
+        InputError: names or shapes are not those of this model.
+    """
+    own = model.state_dict()
+    wrong = sorted(own.keys() ^ weights.keys()) + sorted(
+        name for name in own.keys() & weights.keys() if tuple(own[name].shape) != weights[name].shape
+    )
+    if wrong:
+        raise InputError(f"The checkpoint does not fit the configuration of its run: {shorten(wrong[0], 80)}.")
+    model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The sequences to train and validate on, as symbols."""
+
+    train: Sequence[Sequence[int]] | None
+    """None: fresh samples for every batch (``data.stream``)."""
+    validation: Sequence[Sequence[int]]
+
+
+def sample_rows(config: Config) -> Rows:
+    """The rows of a configuration's dataset, without writing them anywhere."""
+
+    def draw(split: Split, count: int) -> list[tuple[int, ...]]:
+        return [row for chunk in rows_of(split, count, config) for row in chunk]
+
+    train = None if config.data.stream else draw("train", config.data.train)
+    return Rows(train, draw("validation", config.data.validation))
+
+
+def fit(config: Config, rows: Rows | None = None, state: TrainingState | None = None) -> Iterator[Event]:
+    """Train, yielding every step and every validation.
+
+    Args:
+        config: what to train.
+        rows: the dataset; None: sampled from the configuration.
+        state: where to begin; None: at the first step. It changes as training goes on, and is consistent at every
+            event, so that a listener can save it or stop.
+
+    Raises:
+        TrainingError: the loss is not finite. The weights are those of the step before.
+    """
+    rows = rows or sample_rows(config)
+    state = state or TrainingState(config)
+    batches = Batches(config, rows.train)
+    while True:
+        due = state.step == config.train.steps or (state.step and state.step % config.train.validate_every == 0)
+        if due and state.validated != state.step:
+            yield validate(state, rows.validation)
+        if state.step >= config.train.steps:
+            return
+        yield train_step(state, batches[state.step])
+
+
+def train_step(state: TrainingState, sources: Array) -> Step:
+    """Take one step on a batch of equally long sequences, ``[rows, length]``."""
+    config = state.config.train
+    source, target = to_tensors(sources, state.device)
+    lr = learning_rate(state.step, config)
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    state.model.train()
+    with torch.random.fork_rng(devices=[state.device] if state.device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence([state.config.seed, state.step]).generate_state(1, np.uint64)[0] >> 1))
+        loss = token_loss(state.model(source, target[:, :-1]), target[:, 1:])
+        state.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+    norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip or math.inf)
+    value, gradient_norm = loss.item(), norm.item()
+    if not math.isfinite(value + gradient_norm):
+        raise TrainingError(
+            f"Training stopped at step {state.step + 1}: the loss is {value}, the gradient norm "
+            f"{gradient_norm}. The weights of the step before were kept.",
+            f"seqrev train --set train.lr={config.lr / 4:g}",
+        )
+    state.optimizer.step()
+    state.step += 1
+    return Step(state.step, value, lr, gradient_norm, target[:, 1:].numel())
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Linear warm-up to ``lr``, then linear decay to zero at the last step; ``step`` counts from 0."""
+    rising = (step + 1) / max(1, config.warmup)
+    falling = (config.steps - step) / max(1, config.steps - config.warmup)
+    return config.lr * min(1.0, rising, falling)
+
+
+def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy over the tokens that are not padding; ``[batch, tgt, vocabulary]`` against ``[batch, tgt]``."""
+    return functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=PAD)
+
+
+def to_tensors(sources: Array, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Symbols ``[rows, length]`` to source and target ids ``[rows, length + 2]``, each from ``<BOS>`` to ``<EOS>``."""
+    source, target = frame(sources), frame(apply_rule(sources))
+    return torch.from_numpy(source).to(device), torch.from_numpy(target).to(device)
+
+
+@torch.no_grad()
+def validate(state: TrainingState, sources: Sequence[Sequence[int]]) -> Validation:
+    """Teacher-forced loss and free-running exact match on held-out sequences."""
+    state.model.eval()
+    total = tokens = 0.0
+    for group in group_by_length(sources).values():
+        source, target = to_tensors(group, state.device)
+        count = target[:, 1:].numel()
+        total += float(token_loss(state.model(source, target[:, :-1]), target[:, 1:])) * count
+        tokens += count
+    result = evaluate(state.model, sources).overall
+    state.validated = state.step
+    return Validation(state.step, total / tokens, result.exact_match, result.token_accuracy)
