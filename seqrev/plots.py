@@ -132,20 +132,19 @@ def _heatmap(
         return image
     axes.set_xlabel("source position (token read)")
     axes.set_ylabel("target step (token emitted)")
-    _label(axes.xaxis, column_labels)
+    _label(axes.xaxis, column_labels, upright=True)
     _label(axes.yaxis, row_labels)
     return image
 
 
-def _label(axis: Axis, labels: Sequence[str]) -> None:
+def _label(axis: Axis, labels: Sequence[str], upright: bool = False) -> None:
     """Name every position as long as there is room; beyond that number them."""
     if len(labels) > 26:
         axis.set_major_locator(MaxNLocator(integer=True, nbins=10))
         return
     axis.set_ticks(range(len(labels)), labels, fontsize=8)
-    if axis.axis_name == "x" and max(map(len, labels)) > 2:
-        for text in axis.get_ticklabels():
-            text.set_rotation(90 if len(text.get_text()) > 2 else 0)
+    for text in axis.get_ticklabels() if upright else ():
+        text.set_rotation(90 if len(text.get_text()) > 2 else 0)
 
 
 def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
