@@ -79,7 +79,10 @@ class ModelConfig(_Section):
         default=256, description="Width inside the feed-forward blocks."
     )
     dropout: Probability = Field(default=0.0, description="Dropout on embeddings and on each block's output.")
-    attention_dropout: Probability = Field(default=0.0, description="Dropout on the cross-attention weights.")
+    attention_dropout: Probability = Field(default=0.0, description="Dropout on the attention weights.")
+    attention_noise: Number = Field(
+        default=0.0, description="Standard deviation of noise on the cross-attention scores in training; makes maps crisp."
+    )
     positions: Literal["sinusoidal"] = Field(default="sinusoidal", description="How a token's place is told.")
     position_base: Annotated[float, BeforeValidator(_not_a_bool), Field(gt=1, allow_inf_nan=False)] = Field(
         default=10_000.0, description="Sets the slowest of the sinusoids: its wavelength is 2π times this, almost."

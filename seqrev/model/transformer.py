@@ -51,10 +51,11 @@ class Transformer(nn.Module):
         self.source_embedding = nn.Embedding(vocabulary_size, width)
         self.target_embedding = nn.Embedding(vocabulary_size, width)
         self.encoder_layers = nn.ModuleList(
-            EncoderLayer(width, config.heads, config.d_ff, config.dropout) for _ in range(config.encoder_layers)
+            EncoderLayer(width, config.heads, config.d_ff, config.dropout, config.attention_dropout)
+            for _ in range(config.encoder_layers)
         )
         self.decoder_layers = nn.ModuleList(
-            DecoderLayer(width, config.heads, config.d_ff, config.dropout, config.attention_dropout)
+            DecoderLayer(width, config.heads, config.d_ff, config.dropout, config.attention_dropout, config.attention_noise)
             for _ in range(config.decoder_layers)
         )
         self.encoder_norm = nn.LayerNorm(width)
