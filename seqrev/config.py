@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from seqrev.errors import InputError, UsageError
 
 LARGEST_FILE = 1_000_000  # bytes; a configuration has a few hundred
+DEEPEST_NESTING = 16  # levels; a configuration has two
 
 
 def _not_a_bool(value: object) -> object:
@@ -182,13 +183,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             raise InputError(f"There is no configuration file {path}; a YAML file was expected.", hint)
         if path.stat().st_size > LARGEST_FILE:
             raise InputError(f"{path} is larger than {LARGEST_FILE:,} bytes; no configuration is.", hint)
-        text = path.read_text(encoding="utf-8")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise InputError(f"{path} uses YAML aliases (*name), which a configuration does not need.", hint)
-        tree = yaml.safe_load(text)
+        tree = _parse_yaml(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         raise InputError(f"{path} is not text; a YAML file was expected.", hint) from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except _UnwantedError as error:
+        raise InputError(f"{path} {error}, which no configuration needs.", hint) from None
+    except (yaml.YAMLError, ValueError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" (line {where.line + 1})" if where is not None else ""
         raise InputError(f"{path} is not valid YAML{line}.", hint) from None
@@ -201,14 +201,35 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
+class _UnwantedError(ValueError):
+    """YAML, but not of a kind that a configuration needs."""
+
+
+def _parse_yaml(text: str) -> Any:
+    """Read YAML, but refuse aliases (a few lines of them unfold to gigabytes) and nesting that no configuration has.
+
+    Raises:
+        yaml.YAMLError: the text is not YAML.
+        ValueError: it is one of these, or holds a date that does not exist.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):  # lazy: what is refused is not read to its end
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise _UnwantedError("uses YAML aliases (*name)")
+        if depth > DEEPEST_NESTING:
+            raise _UnwantedError(f"is nested more than {DEEPEST_NESTING} levels deep")
+    return yaml.safe_load(text)
+
+
 def _assign(tree: dict[str, Any], assignment: str) -> None:
     """Put one ``dotted.name=value`` into the tree; the value is read as YAML, so ``3``, ``true`` and ``1e-3`` are typed."""
     name, equals, text = assignment.partition("=")
     if not equals:
         raise UsageError(f"--set {assignment!r} has no value; NAME=VALUE was expected.", "--set train.lr=3e-4")
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError):
+        value = _parse_yaml(text)
+    except (yaml.YAMLError, ValueError):
         raise UsageError(f"--set {assignment!r}: the value is not valid YAML.", "--set train.lr=3e-4") from None
     *sections, leaf = name.strip().split(".")
     for section in sections:
