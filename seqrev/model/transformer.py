@@ -103,35 +103,34 @@ class Transformer(nn.Module):
 
     def _encode(self, source: Tensor) -> tuple[Memory, list[Tensor]]:
         mask = padding_mask(source)
-        states = self._embed(self.source_embedding, source, first=0)
+        positions = self._spread(source_positions(mask, self.config.source_from), source.shape[1])
+        states = self._embed(self.source_embedding, self.source_table, source, positions)
+        places = relate(self.config, positions, positions, mask[:, 0, 0].sum(-1, keepdim=True))
         maps = []
         for layer in self.encoder_layers:
-            states, weights = layer(states, mask)
+            states, weights = layer(states, mask, places)
             maps.append(weights)
-        return Memory(self.encoder_norm(states), mask), maps
+        return Memory(self.encoder_norm(states), mask, positions), maps
 
     def _decode(
         self, target: Tensor, memory: Memory, cache: list[LayerCache] | None
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         past = cache[0].target.length if cache else 0
-        mask = causal_mask(target.shape[1], past + target.shape[1], target.device)
-        states = self._embed(self.target_embedding, target, first=past)
+        seen = past + target.shape[1]
+        mask = causal_mask(target.shape[1], seen, target.device)
+        every = torch.arange(seen, device=target.device)
+        positions = every[past:]
+        states = self._embed(self.target_embedding, self.target_table, target, positions)
+        target_places = relate(self.config, positions, every, positions + 1)
+        source_places = relate(self.config, positions, memory.positions, memory.mask[:, 0, 0].sum(-1, keepdim=True))
         self_maps, cross_maps = [], []
         for index, layer in enumerate(self.decoder_layers):
             states, self_weights, cross_weights = layer(
-                states, memory.states, mask, memory.mask, cache[index] if cache else None
+                states, memory.states, mask, memory.mask, cache[index] if cache else None, target_places, source_places
             )
             self_maps.append(self_weights)
             cross_maps.append(cross_weights)
         return self.output(self.decoder_norm(states)), self_maps, cross_maps
-
-    def _embed(self, embedding: nn.Embedding, ids: Tensor, first: int) -> Tensor:
-        """Token plus position; the first of the ids stands at position ``first``."""
-        places = torch.arange(first, first + ids.shape[1], device=ids.device)
-        positions = sinusoidal(places, self.config.d_model, self.config.position_base)
-        embedded: Tensor = self.dropout(embedding(ids) + positions)
-        return embedded
-
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Embedding):
