@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqrev import task
 from seqrev.model.layers import LayerCache
-from seqrev.model.transformer import Memory, Transformer
+from seqrev.model.transformer import Transformer
 from seqrev.task import BOS, EOS, PAD
 
 PATIENCE = 10  # tokens that an answer may be longer than its source before it counts as endless
@@ -78,7 +78,9 @@ def search(model: Transformer, source: Tensor, limits: Sequence[int], beam: int)
         beam: hypotheses kept for each row.
     """
     rows, device = source.shape[0], source.device
-    memory, cache = _repeat(model.encode(source), beam), model.new_cache()
+    memory, cache = model.encode(source), model.new_cache()
+    if beam > 1:
+        memory = memory.select(torch.arange(rows, device=device).repeat_interleave(beam))
     scores = torch.full((rows, beam), -torch.inf, device=device)
     scores[:, 0] = 0.0  # all beams start alike: only the first may branch
     ended = torch.zeros(rows, beam, dtype=torch.bool, device=device)
@@ -112,7 +114,7 @@ def search(model: Transformer, source: Tensor, limits: Sequence[int], beam: int)
             scores, ended, tokens = scores[index], ended[index], tokens[index]
             flat = (index[:, None] * beam + torch.arange(beam, device=device)).flatten()
             _select(cache, flat)
-            memory = Memory(memory.states[flat], None if memory.mask is None else memory.mask[flat])
+            memory = memory.select(flat)
     return [answer for answer in answers if answer is not None]
 
 
@@ -129,13 +131,6 @@ def _extend(scores: Tensor, ended: Tensor, log_probabilities: Tensor, beam: int)
     total = (scores[..., None] + step).flatten(1)
     best, index = total.topk(beam, dim=-1)
     return best, index // step.shape[-1], index % step.shape[-1]
-
-
-def _repeat(memory: Memory, beam: int) -> Memory:
-    if beam == 1:
-        return memory
-    mask = None if memory.mask is None else memory.mask.repeat_interleave(beam, 0)
-    return Memory(memory.states.repeat_interleave(beam, 0), mask)
 
 
 def _select(cache: list[LayerCache], rows: Tensor) -> None:

@@ -11,14 +11,17 @@ from torch import Tensor, nn
 from seqrev.model.positions import NOWHERE, Places, turn
 
 
-def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+def attention_weights(
+    query: Tensor, key: Tensor, mask: Tensor | None = None, noise: float = 0.0, bias: Tensor | None = None
+) -> Tensor:
     """How strongly each query looks at each key: ``softmax(Q Kᵀ / √d_head)`` (equation 1).
 
     Args:
         query: ``[batch, head, tgt, d_head]``.
         key: ``[batch, head, src, d_head]``.
         mask: boolean, True = may attend, broadcasts to ``[batch, head, tgt, src]``; None: everything may be seen.
-        bias: added to the scores, broadcasts likewise.
+        noise: standard deviation of Gaussian noise that is added to the scores.
+        bias: added to the scores, broadcasts to ``[batch, head, tgt, src]``.
 
     Returns:
         ``[batch, head, tgt, src]``; every row sums to one. A masked key has a weight of exactly zero. (A query that may
@@ -27,6 +30,8 @@ def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None, bi
     scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
     if bias is not None:
         scores = scores + bias
+    if noise:
+        scores = scores + noise * torch.randn_like(scores)
     if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     return scores.softmax(dim=-1)
@@ -85,9 +90,15 @@ class MultiHeadAttention(nn.Module):
     are arguments.
     """
 
-    def __init__(self, d_model: int, heads: int, dropout: float = 0.0) -> None:
+    def __init__(self, d_model: int, heads: int, dropout: float = 0.0, noise: float = 0.0) -> None:
+        """``dropout`` on the weights and ``noise`` on the scores act only in training.
+
+        Noise makes attention crisp: a choice that must survive it needs scores that are far apart, and then all of the
+        weight is in one place (binary codes are learned in the same way: Salakhutdinov and Hinton, "Semantic Hashing",
+        2009). Dropout on the weights asks for less: it is also survived by looking at several copies.
+        """
         super().__init__()
-        self.heads = heads
+        self.heads, self.noise = heads, noise
         self.q_proj = nn.Linear(d_model, d_model)
         self.k_proj = nn.Linear(d_model, d_model)
         self.v_proj = nn.Linear(d_model, d_model)
@@ -127,7 +138,7 @@ class MultiHeadAttention(nn.Module):
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Attention over keys and values that are already split into heads; the part that a cache leaves to do."""
-        weights = attention_weights(query, key, mask, bias)
+        weights = attention_weights(query, key, mask, self.noise if self.training else 0.0, bias)
         mixed = self.dropout(weights) @ value
         return self.out_proj(mixed.transpose(1, 2).flatten(2)), weights
 

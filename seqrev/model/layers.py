@@ -20,17 +20,15 @@ class FeedForward(nn.Sequential):
 class EncoderLayer(nn.Module):
     """Every source position looks at the whole source, then thinks for itself."""
 
-    def __init__(self, d_model: int, heads: int, d_ff: int, dropout: float) -> None:
+    def __init__(self, d_model: int, heads: int, d_ff: int, dropout: float = 0.0, attention_dropout: float = 0.0) -> None:
         super().__init__()
-        self.self_attention = MultiHeadAttention(d_model, heads)
+        self.self_attention = MultiHeadAttention(d_model, heads, attention_dropout)
         self.feed_forward = FeedForward(d_model, d_ff)
         self.self_attention_norm = nn.LayerNorm(d_model)
         self.feed_forward_norm = nn.LayerNorm(d_model)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self, states: Tensor, mask: Tensor | None = None, places: Places = NOWHERE
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, states: Tensor, mask: Tensor | None = None, places: Places = NOWHERE) -> tuple[Tensor, Tensor]:
         """``states``: ``[batch, src, d_model]``; ``mask``: which source positions are real, ``[batch, 1, 1, src]``.
 
         Returns:
@@ -58,10 +56,18 @@ class LayerCache:
 class DecoderLayer(nn.Module):
     """Every target position looks at the target before it, then at the whole source, then thinks for itself."""
 
-    def __init__(self, d_model: int, heads: int, d_ff: int, dropout: float, attention_dropout: float) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        heads: int,
+        d_ff: int,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        attention_noise: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.self_attention = MultiHeadAttention(d_model, heads)
-        self.cross_attention = MultiHeadAttention(d_model, heads, attention_dropout)
+        self.self_attention = MultiHeadAttention(d_model, heads, attention_dropout)
+        self.cross_attention = MultiHeadAttention(d_model, heads, attention_dropout, attention_noise)
         self.feed_forward = FeedForward(d_model, d_ff)
         self.self_attention_norm = nn.LayerNorm(d_model)
         self.cross_attention_norm = nn.LayerNorm(d_model)

@@ -30,23 +30,25 @@ class Places(NamedTuple):
 NOWHERE = Places()
 
 
-def relate(config: ModelConfig, queries: Tensor, keys: Tensor, visible: Tensor | None) -> Places:
+def relate(config: ModelConfig, queries: Tensor, keys: Tensor, visible: Tensor, new_keys: Tensor | None = None) -> Places:
     """Everything that a configuration wants attention to know of positions.
 
     Args:
         config: which scheme.
         queries: positions of the queries, ``[tgt]`` or ``[batch, tgt]``.
         keys: positions of the keys, ``[src]`` or ``[batch, src]``.
-        visible: how many keys each query may see, ``[tgt]`` or ``[batch, 1]``; used by ``length_scaling``.
+        visible: how many keys each query may see, ``[tgt]`` or ``[batch, 1]``.
+        new_keys: positions of those keys that are not cached yet; None: all of them.
     """
     places = NOWHERE
     if config.positions == "rotary":
-        turns = [angles(positions, config.d_model // config.heads, config.position_base) for positions in (queries, keys)]
+        pair = (queries, keys if new_keys is None else new_keys)
+        turns = [angles(positions, config.d_model // config.heads, config.position_base) for positions in pair]
         query_turn, key_turn = (turn[:, None] if turn.ndim == 3 else turn for turn in turns)
         places = places._replace(query_angles=query_turn, key_angles=key_turn)
     if config.positions == "alibi":
         places = places._replace(bias=alibi_bias(queries, keys, config.heads))
-    if config.length_scaling and visible is not None:
+    if config.length_scaling:
         scale = length_scale(visible)
         places = places._replace(query_scale=scale[:, None] if scale.ndim == 1 else scale[:, None, :, None])
     return places
@@ -70,12 +72,25 @@ def source_positions(mask: Tensor, source_from: str) -> Tensor:
     return places if source_from == "start" else real.sum(-1, keepdim=True) - 1 - places
 
 
-def randomised(length: int, longest: int) -> Tensor:
-    """A sorted random subset of ``longest`` positions, ``[length]`` (Ruoss et al. 2023, section 3).
+def place_table(lengths: Tensor, longest: int, training: bool) -> Tensor:
+    """Positions for places 0, 1, 2, …, spread over ``longest`` positions (Ruoss et al. 2023, section 3).
 
-    Training on these makes every position up to ``longest`` familiar, however short the sequences.
+    In training a sorted random subset of all positions, one for the whole batch, so that every position becomes familiar
+    however short the sequences. In evaluation the same places evenly, as far apart as a random subset is on average.
+
+    Args:
+        lengths: real source tokens of each row, ``[batch, 1]``.
+        longest: how many positions there are.
+        training: which of the two.
+
+    Returns:
+        ``[1 or batch, places]``, with room for a target that is longer than its source.
     """
-    return torch.randperm(longest)[:length].sort().values
+    places = 2 * int(lengths.max()) + 64
+    if training:
+        width = int(lengths.max())
+        return torch.randperm(longest, device=lengths.device)[:width].sort().values[None]
+    return torch.arange(places, device=lengths.device) * (longest // lengths).clamp(min=1)
 
 
 def angles(positions: Tensor, dimensions: int, base: float) -> Tensor:

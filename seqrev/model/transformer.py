@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from seqrev.config import ModelConfig
 from seqrev.model.layers import DecoderLayer, EncoderLayer, LayerCache
 from seqrev.model.masks import causal_mask, padding_mask
-from seqrev.model.positions import sinusoidal
+from seqrev.model.positions import place_table, relate, sinusoidal, source_positions
 
 
 class Memory(NamedTuple):
@@ -16,8 +16,17 @@ class Memory(NamedTuple):
 
     states: Tensor
     """``[batch, src, d_model]``"""
-    mask: Tensor | None
-    """Which source positions are real, ``[batch, 1, 1, src]``; None: all are."""
+    mask: Tensor
+    """Which source positions are real, ``[batch, 1, 1, src]``."""
+    positions: Tensor
+    """Where the source tokens stand, ``[batch, src]``."""
+    table: Tensor | None = None
+    """With ``random_positions``: the position of each place, ``[batch or 1, places]``, of the source and of the target."""
+
+    def select(self, rows: Tensor) -> "Memory":
+        """These rows of the batch, in this order."""
+        table = self.table[rows] if self.table is not None and len(self.table) > 1 else self.table
+        return Memory(self.states[rows], self.mask[rows], self.positions[rows], table)
 
 
 class AttentionMaps(NamedTuple):
@@ -50,11 +59,15 @@ class Transformer(nn.Module):
         width = config.d_model
         self.source_embedding = nn.Embedding(vocabulary_size, width)
         self.target_embedding = nn.Embedding(vocabulary_size, width)
+        learned = config.positions == "learned"
+        self.source_positions = nn.Embedding(config.max_positions, width) if learned else None
+        self.target_positions = nn.Embedding(config.max_positions, width) if learned else None
         self.encoder_layers = nn.ModuleList(
-            EncoderLayer(width, config.heads, config.d_ff, config.dropout) for _ in range(config.encoder_layers)
+            EncoderLayer(width, config.heads, config.d_ff, config.dropout, config.attention_dropout)
+            for _ in range(config.encoder_layers)
         )
         self.decoder_layers = nn.ModuleList(
-            DecoderLayer(width, config.heads, config.d_ff, config.dropout, config.attention_dropout)
+            DecoderLayer(width, config.heads, config.d_ff, config.dropout, config.attention_dropout, config.attention_noise)
             for _ in range(config.decoder_layers)
         )
         self.encoder_norm = nn.LayerNorm(width)
@@ -103,14 +116,19 @@ class Transformer(nn.Module):
 
     def _encode(self, source: Tensor) -> tuple[Memory, list[Tensor]]:
         mask = padding_mask(source)
-        positions = self._spread(source_positions(mask, self.config.source_from), source.shape[1])
-        states = self._embed(self.source_embedding, self.source_table, source, positions)
-        places = relate(self.config, positions, positions, mask[:, 0, 0].sum(-1, keepdim=True))
+        lengths = mask[:, 0, 0].sum(-1, keepdim=True)
+        positions = source_positions(mask, self.config.source_from)
+        table = None
+        if self.config.random_positions:
+            table = place_table(lengths, self.config.random_positions, self.training)
+            positions = table.expand(len(source), -1).gather(1, positions.clamp(min=0))
+        states = self._embed(self.source_embedding, self.source_positions, source, positions)
+        places = relate(self.config, positions, positions, visible=lengths)
         maps = []
         for layer in self.encoder_layers:
             states, weights = layer(states, mask, places)
             maps.append(weights)
-        return Memory(self.encoder_norm(states), mask, positions), maps
+        return Memory(self.encoder_norm(states), mask, positions, table), maps
 
     def _decode(
         self, target: Tensor, memory: Memory, cache: list[LayerCache] | None
@@ -119,10 +137,20 @@ class Transformer(nn.Module):
         seen = past + target.shape[1]
         mask = causal_mask(target.shape[1], seen, target.device)
         every = torch.arange(seen, device=target.device)
-        positions = every[past:]
-        states = self._embed(self.target_embedding, self.target_table, target, positions)
-        target_places = relate(self.config, positions, every, positions + 1)
-        source_places = relate(self.config, positions, memory.positions, memory.mask[:, 0, 0].sum(-1, keepdim=True))
+        visible = every[past:] + 1
+        if memory.table is not None:
+            every = memory.table[:, :seen]
+        new = every[..., past:]
+        states = self._embed(self.target_embedding, self.target_positions, target, new)
+        target_places = relate(self.config, new, every, visible, new_keys=new)
+        known = bool(cache and cache[0].source.length)  # the source's keys are cached, already turned
+        source_places = relate(
+            self.config,
+            new,
+            memory.positions,
+            visible=memory.mask[:, 0, 0].sum(-1, keepdim=True),
+            new_keys=memory.positions[:, :0] if known else memory.positions,
+        )
         self_maps, cross_maps = [], []
         for index, layer in enumerate(self.decoder_layers):
             states, self_weights, cross_weights = layer(
@@ -131,6 +159,17 @@ class Transformer(nn.Module):
             self_maps.append(self_weights)
             cross_maps.append(cross_weights)
         return self.output(self.decoder_norm(states)), self_maps, cross_maps
+
+    def _embed(self, tokens: nn.Embedding, table: nn.Embedding | None, ids: Tensor, positions: Tensor) -> Tensor:
+        """What stands there, and for the additive schemes where it stands."""
+        states: Tensor = tokens(ids)
+        if table is not None:
+            states = states + table(positions.clamp(min=0))
+        elif self.config.positions == "sinusoidal":
+            states = states + sinusoidal(positions, self.config.d_model, self.config.position_base)
+        embedded: Tensor = self.dropout(states)
+        return embedded
+
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Embedding):
