@@ -62,7 +62,8 @@ class KeyValueCache:
         if buffer is not None and buffer.shape[2] >= end:
             return buffer
         batch, head, _, d_head = new.shape
-        grown = new.new_empty(batch, head, max(16, 2 * end), d_head)
+        room = max(16, end) if buffer is None else max(2 * buffer.shape[2], end)
+        grown = new.new_empty(batch, head, room, d_head)
         if buffer is not None:
             grown[:, :, : self.length] = buffer[:, :, : self.length]
         return grown

@@ -34,8 +34,18 @@ class EncoderLayer(nn.Module):
         Returns:
             New states of the same shape, and the weights ``[batch, head, src, src]``.
         """
-        normed = self.self_attention_norm(states)
-        mixed, weights = self.self_attention(normed, normed, mask, places)
+        return self.look(states, *self.keys_and_values(states, places), mask, places)
+
+    def keys_and_values(self, states: Tensor, places: Places = NOWHERE) -> tuple[Tensor, Tensor]:
+        """What the whole source, ``[batch, src, d_model]``, offers: two of ``[batch, head, src, d_head]``."""
+        return self.self_attention.keys_and_values(self.self_attention_norm(states), places)
+
+    def look(
+        self, states: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, places: Places = NOWHERE
+    ) -> tuple[Tensor, Tensor]:
+        """New states for some positions, ``[batch, some, d_model]``, that look at the keys and values of all."""
+        query = self.self_attention.queries(self.self_attention_norm(states), places)
+        mixed, weights = self.self_attention.mix(query, key, value, mask, places.bias)
         states = states + self.dropout(mixed)
         return states + self.dropout(self.feed_forward(self.feed_forward_norm(states))), weights
 

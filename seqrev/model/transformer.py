@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from seqrev.config import ModelConfig
 from seqrev.model.layers import DecoderLayer, EncoderLayer, LayerCache
 from seqrev.model.masks import causal_mask, padding_mask
-from seqrev.model.positions import place_table, relate, sinusoidal, source_positions
+from seqrev.model.positions import Places, place_table, relate, sinusoidal, source_positions
+
+SCORES_AT_ONCE = 16_777_216  # attention scores in memory while a source is read without gradients
 
 
 class Memory(NamedTuple):
@@ -22,6 +24,11 @@ class Memory(NamedTuple):
     """Where the source tokens stand, ``[batch, src]``."""
     table: Tensor | None = None
     """With ``random_positions``: the position of each place, ``[batch or 1, places]``, of the source and of the target."""
+
+    @property
+    def lengths(self) -> Tensor:
+        """Real source tokens of each row, ``[batch, 1]``."""
+        return self.mask[:, 0, 0].sum(-1, keepdim=True)
 
     def select(self, rows: Tensor) -> "Memory":
         """These rows of the batch, in this order."""
@@ -94,8 +101,24 @@ class Transformer(nn.Module):
         return self.decode(target, self.encode(source))
 
     def encode(self, source: Tensor) -> Memory:
-        """Read the source, ``[batch, src]``. Done once, however many target tokens follow."""
-        return self._encode(source)[0]
+        """Read the source, ``[batch, src]``. Done once, however many target tokens follow.
+
+        Without gradients a long source is read in blocks, so that memory grows linearly with its length.
+        """
+        if torch.is_grad_enabled():
+            return self._encode(source)[0]
+        memory = self._embed_source(source)
+        states = memory.states
+        block = max(1, SCORES_AT_ONCE // (len(source) * self.config.heads * source.shape[1]))
+        blocks = [slice(start, start + block) for start in range(0, source.shape[1], block)]
+        for layer in self.encoder_layers:
+            key, value = layer.keys_and_values(states, self._relate_source(memory, slice(0)))
+            seen = [
+                layer.look(states[:, some], key, value, memory.mask, self._relate_source(memory, some))[0]
+                for some in blocks
+            ]
+            states = torch.cat(seen, dim=1)
+        return memory._replace(states=self.encoder_norm(states))
 
     def decode(self, target: Tensor, memory: Memory, cache: list[LayerCache] | None = None) -> Tensor:
         """Logits ``[batch, tgt, vocabulary]`` for what follows each position of ``target``, ``[batch, tgt]``.
@@ -115,27 +138,35 @@ class Transformer(nn.Module):
         return AttentionMaps(tuple(encoder), tuple(decoder), tuple(cross))
 
     def _encode(self, source: Tensor) -> tuple[Memory, list[Tensor]]:
+        memory = self._embed_source(source)
+        states, places = memory.states, self._relate_source(memory)
+        maps = []
+        for layer in self.encoder_layers:
+            states, weights = layer(states, memory.mask, places)
+            maps.append(weights)
+        return memory._replace(states=self.encoder_norm(states)), maps
+
+    def _embed_source(self, source: Tensor) -> Memory:
+        """The source before the first layer."""
         mask = padding_mask(source)
-        lengths = mask[:, 0, 0].sum(-1, keepdim=True)
         positions = source_positions(mask, self.config.source_from)
         table = None
         if self.config.random_positions:
-            table = place_table(lengths, self.config.random_positions, self.training)
+            table = place_table(mask[:, 0, 0].sum(-1, keepdim=True), self.config.random_positions, self.training)
             positions = table.expand(len(source), -1).gather(1, positions.clamp(min=0))
         states = self._embed(self.source_embedding, self.source_positions, source, positions)
-        places = relate(self.config, positions, positions, visible=lengths)
-        maps = []
-        for layer in self.encoder_layers:
-            states, weights = layer(states, mask, places)
-            maps.append(weights)
-        return Memory(self.encoder_norm(states), mask, positions, table), maps
+        return Memory(states, mask, positions, table)
+
+    def _relate_source(self, memory: Memory, some: slice = slice(None)) -> Places:
+        """What some source positions are told of where all of them stand."""
+        return relate(self.config, memory.positions[:, some], memory.positions, visible=memory.lengths)
 
     def _decode(
         self, target: Tensor, memory: Memory, cache: list[LayerCache] | None
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         past = cache[0].target.length if cache else 0
         seen = past + target.shape[1]
-        mask = causal_mask(target.shape[1], seen, target.device)
+        mask = causal_mask(target.shape[1], seen, target.device) if target.shape[1] > 1 else None
         every = torch.arange(seen, device=target.device)
         visible = every[past:] + 1
         if memory.table is not None:
@@ -148,7 +179,7 @@ class Transformer(nn.Module):
             self.config,
             new,
             memory.positions,
-            visible=memory.mask[:, 0, 0].sum(-1, keepdim=True),
+            visible=memory.lengths,
             new_keys=memory.positions[:, :0] if known else memory.positions,
         )
         self_maps, cross_maps = [], []
