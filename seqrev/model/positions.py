@@ -147,11 +147,11 @@ def alibi_bias(query_positions: Tensor, key_positions: Tensor, heads: int) -> Te
         heads: number of heads.
 
     Returns:
-        ``[batch or 1, head, tgt, src]``, float32.
+        ``[head, tgt, src]``, or ``[batch, head, tgt, src]`` where positions differ between rows; float32.
     """
     distance = (query_positions[..., :, None] - key_positions[..., None, :]).abs().float()
     slopes = torch.tensor([2 ** (-8 * (head + 1) / heads) for head in range(heads)], device=distance.device)
-    return -slopes[:, None, None] * distance.reshape(-1, 1, *distance.shape[-2:])
+    return -slopes[:, None, None] * (distance[:, None] if distance.ndim == 3 else distance)
 
 
 def length_scale(keys: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The encoder-decoder Transformer: embeddings, two stacks of layers, and the step from states to logits."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -69,14 +69,16 @@ class Transformer(nn.Module):
         learned = config.positions == "learned"
         self.source_positions = nn.Embedding(config.max_positions, width) if learned else None
         self.target_positions = nn.Embedding(config.max_positions, width) if learned else None
-        self.encoder_layers = nn.ModuleList(
+        encoder = nn.ModuleList(
             EncoderLayer(width, config.heads, config.d_ff, config.dropout, config.attention_dropout)
             for _ in range(config.encoder_layers)
         )
-        self.decoder_layers = nn.ModuleList(
+        decoder = nn.ModuleList(
             DecoderLayer(width, config.heads, config.d_ff, config.dropout, config.attention_dropout, config.attention_noise)
             for _ in range(config.decoder_layers)
         )
+        self.encoder_layers = cast(list[EncoderLayer], encoder)  # so that type checkers know what is in the lists
+        self.decoder_layers = cast(list[DecoderLayer], decoder)
         self.encoder_norm = nn.LayerNorm(width)
         self.decoder_norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, vocabulary_size)
