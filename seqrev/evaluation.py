@@ -74,6 +74,11 @@ class Evaluation:
     mistakes: list[Mistake] = field(default_factory=list)
     """The first few wrong answers."""
 
+    @property
+    def errors(self) -> dict[ErrorKind, int]:
+        """How many answers went wrong in which way first."""
+        return self.overall.errors
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as the command line prints and saves them."""
         return {
@@ -91,27 +96,13 @@ class Evaluation:
         self.by_length.update(other.by_length)
         self.mistakes = (self.mistakes + other.mistakes)[:keep_mistakes]
 
-    def add(self, sources: Sequence[Sequence[int]], answers: Sequence[Decoded], keep_mistakes: int = 10) -> None:
-        """Compare answers with what the task asks for, and count."""
-        for source, answer in zip(sources, answers, strict=True):
-            expected = apply_rule(np.array(source)).tolist()
-            kind = error_kind(expected, answer)
-            right = sum(a == b for a, b in zip(expected, answer.output, strict=False))
-            ended_right = answer.finished and len(answer.output) == len(expected)
-            for tally in (self.overall, self.by_length.setdefault(len(source), Tally())):
-                tally.sequences += 1
-                tally.tokens += len(expected) + 1
-                tally.right_tokens += right + ended_right
-                if kind is None:
-                    tally.exact += 1
-                else:
-                    tally.errors[kind] += 1
-            if kind is not None and len(self.mistakes) < keep_mistakes:
-                self.mistakes.append(Mistake(list(source), expected, answer.output, kind))
-
 
 def evaluate(
-    model: Transformer, sources: Sequence[Sequence[int]], beam: int = 1, protocol: Protocol = "free"
+    model: Transformer,
+    sources: Sequence[Sequence[int]],
+    beam: int = 1,
+    protocol: Protocol = "free",
+    keep_mistakes: int = 10,
 ) -> Evaluation:
     """Let the model answer every source, and compare with what the task asks for.
 
@@ -122,12 +113,31 @@ def evaluate(
         protocol: ``free``: the model sees its own output and must emit ``<EOS>`` itself, the only protocol that tells
             whether it works; ``length_given``: it is stopped at the right length, and ``<EOS>`` is not asked for;
             ``teacher_forced``: at every step it is shown the right output so far.
+        keep_mistakes: how many wrong answers to keep.
     """
-    result = Evaluation()
     if protocol == "teacher_forced":
-        result.add(sources, teacher_forced(model, sources))
-    else:
-        result.add(sources, decode(model, sources, beam, length_given=protocol == "length_given"))
+        return compare(sources, teacher_forced(model, sources), keep_mistakes)
+    return compare(sources, decode(model, sources, beam, length_given=protocol == "length_given"), keep_mistakes)
+
+
+def compare(sources: Sequence[Sequence[int]], answers: Sequence[Decoded], keep_mistakes: int = 10) -> Evaluation:
+    """Count what is right and wrong in answers that were already decoded."""
+    result = Evaluation()
+    for source, answer in zip(sources, answers, strict=True):
+        expected = apply_rule(np.array(source)).tolist()
+        kind = error_kind(expected, answer)
+        right = sum(a == b for a, b in zip(expected, answer.output, strict=False))
+        ended_right = answer.finished and len(answer.output) == len(expected)
+        for tally in (result.overall, result.by_length.setdefault(len(source), Tally())):
+            tally.sequences += 1
+            tally.tokens += len(expected) + 1
+            tally.right_tokens += right + ended_right
+            if kind is None:
+                tally.exact += 1
+            else:
+                tally.errors[kind] += 1
+        if kind is not None and len(result.mistakes) < keep_mistakes:
+            result.mistakes.append(Mistake(list(source), expected, answer.output, kind))
     return result
 
 

@@ -1,0 +1,199 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from seqrev.checkpoints import best_first, list_checkpoints
+from seqrev.runs import Run
+from tests.conftest import Cli, assert_refused, flip_byte
+
+
+@pytest.fixture
+def wrong(cli: Cli, own_run: Run) -> Path:
+    """A file of sequences whose answers are surely not all right: the model never saw so long ones."""
+    del cli, own_run
+    Path("long.txt").write_text(
+        "".join(f"{i % 5} 1 2 3 4 0 1 2 3 4 {i // 5 % 5} {i // 25 % 5} 3 3 0 1\n" for i in range(60))
+    )
+    return Path("long.txt")
+
+
+def rows(run: Run, split: str) -> int:
+    return len((run.data / f"{split}.jsonl").read_text().splitlines())
+
+
+@pytest.mark.parametrize("split", [None, "test", "validation", "train"])
+def test_the_document_adds_up_and_is_what_was_saved(cli: Cli, own_run: Run, split: str | None) -> None:
+    result = cli("evaluate", *(("--split", split) if split else ()), "--json")
+    assert result.code == 0
+    document = result.document
+    assert document["run"] == "runs/001"
+    assert document["split"] == (split or "test")
+    assert document["sequences"] == rows(own_run, split or "test")
+    by_length = document["by_length"]
+    assert [row["length"] for row in by_length] == sorted({row["length"] for row in by_length})
+    assert sum(row["sequences"] for row in by_length) == document["sequences"]
+    right = sum(row["sequences"] * row["exact_match"] for row in by_length)
+    assert document["exact_match"] * document["sequences"] == pytest.approx(right)
+    tokens = sum(row["sequences"] * (row["length"] + 1) for row in by_length)
+    right_tokens = sum(row["sequences"] * (row["length"] + 1) * row["token_accuracy"] for row in by_length)
+    assert document["token_accuracy"] == pytest.approx(right_tokens / tokens)
+    assert set(document["errors"]) == {"early_stop", "overrun", "wrong_token"}
+    assert sum(document["errors"].values()) == pytest.approx(document["sequences"] - right)
+    assert {"layer", "head", "mass", "hit"} == set(document["anti_diagonal"][0])
+    saved = own_run.path / "evaluation" / "001.json"
+    assert json.loads(saved.read_text()) == document
+    assert "runs/001/evaluation/001.json" in result.err
+
+
+def test_validation_is_what_training_found_at_that_checkpoint(cli: Cli, own_run: Run) -> None:
+    document = cli("evaluate", "--split", "validation", "--json").document
+    best = best_first(own_run.checkpoints)[0]
+    assert best.validation is not None
+    assert document["step"] == best.step
+    for name in ("exact_match", "token_accuracy"):
+        assert document[name] == pytest.approx(best.validation[name])
+
+
+def test_every_evaluation_is_kept(cli: Cli, own_run: Run) -> None:
+    for _ in range(2):
+        assert cli("evaluate").code == 0
+    assert sorted(path.name for path in (own_run.path / "evaluation").iterdir()) == ["001.json", "002.json"]
+
+
+def test_people_get_a_table(cli: Cli, own_run: Run) -> None:
+    result = cli("evaluate", "--run", own_run)
+    assert result.code == 0
+    lines = [line.split() for line in result.out.splitlines()]
+    assert lines[0] == ["length", "sequences", "exact", "match", "token", "accuracy"]
+    assert lines[1][:2] == ["all", "30"]
+    assert "early stop: " in result.out
+    assert "overrun: " in result.out
+    assert "wrong token: " in result.out
+    assert "anti-diagonal" in result.out
+    assert "\x1b" not in result.out + result.err
+
+
+def test_a_file_of_ones_own_is_evaluated(cli: Cli, own_run: Run) -> None:
+    Path("mine.txt").write_text('4 2 1\n{"src": [3, 3]}\n0,1\n')
+    document = cli("evaluate", "--file", "mine.txt", "--json").document
+    assert document["sequences"] == 3
+    assert document["file"] == "mine.txt"
+    assert [(row["length"], row["sequences"]) for row in document["by_length"]] == [(2, 2), (3, 1)]
+    assert (own_run.path / "evaluation" / "001.json").exists()
+
+
+def test_the_test_file_gives_what_the_test_split_gives(cli: Cli, own_run: Run) -> None:
+    one = cli("evaluate", "--json").document
+    other = cli("evaluate", "--file", own_run.data / "test.jsonl", "--json").document
+    for name in ("sequences", "exact_match", "token_accuracy", "errors", "by_length"):
+        assert one[name] == other[name]
+
+
+def test_mistakes_are_shown_with_what_was_expected(cli: Cli, wrong: Path) -> None:
+    document = cli("evaluate", "--file", wrong, "--json").document
+    assert 1 <= len(document["mistakes"]) <= 10
+    for mistake in document["mistakes"]:
+        assert mistake["expected"] == mistake["source"][::-1] != mistake["output"] or mistake["kind"] == "overrun"
+    shown = cli("evaluate", "--file", wrong).out
+    assert "  expected  " + " ".join(map(str, document["mistakes"][0]["expected"])) in shown
+
+
+def test_the_gate_is_met_exactly_at_the_measured_value(cli: Cli, wrong: Path) -> None:
+    exact = cli("evaluate", "--file", wrong, "--json").document["exact_match"]
+    assert exact < 1
+    assert cli("evaluate", "--file", wrong, "--min-exact", exact).code == 0
+    assert cli("evaluate", "--file", wrong, "--min-exact", 0).code == 0
+    refused = cli("evaluate", "--file", wrong, "--min-exact", exact + 0.001)
+    assert refused.code == 4
+    assert refused.err.splitlines()[-2].startswith("Error: The exact match is ")
+    assert refused.err.splitlines()[-1].startswith("Try: ")
+    assert "length  sequences" in refused.out  # the result is there all the same
+
+
+def test_a_gate_that_is_not_met_still_gives_the_document(cli: Cli, wrong: Path) -> None:
+    result = cli("evaluate", "--file", wrong, "--min-exact", "1", "--json")
+    assert result.code == 4
+    assert result.document["exact_match"] < 1
+    assert result.error["type"] == "QualityError"
+    assert Path("runs/001/evaluation/001.json").exists()
+
+
+def test_a_beam_can_be_asked_for(cli: Cli, own_run: Run) -> None:
+    document = cli("evaluate", "--run", own_run, "--beam", "3", "--json").document
+    assert document["beam"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--split", "holiday"), 2, "'holiday' is not a split; there are train, validation, test"),
+        (("--split", "test", "--file", "mine.txt"), 2, "give one of them"),
+        (("--min-exact", "1.5"), 2, "--min-exact"),
+        (("--min-exact", "-0.1"), 2, "--min-exact"),
+        (("--min-exact", "nan"), 2, "--min-exact"),
+        (("--beam", "0"), 2, "--beam"),
+        (("--file", "none.txt"), 3, "There is no file none.txt"),
+        (("--file", "."), 3, "There is no file"),
+        (("--file", "empty.txt"), 3, "empty.txt is empty"),
+        (("--file", "binary.bin"), 3, "binary.bin is not text"),
+        (("--file", "/proc/self/mem"), 3, "/proc/self/mem"),
+        (("--file", "range.txt"), 2, "Line 2: 7 is not in the vocabulary; the symbols are 0 to 4"),
+        (("--file", "long.txt"), 2, "Line 1: The sequence has 31 symbols; this model takes 1 to 30"),
+        (("--file", "blank.txt"), 2, "Line 2: The sequence is empty"),
+        (("--device", "abacus"), 2, "not available here"),
+        (("4", "8"), 2, "4"),
+    ],
+)
+def test_bad_input_is_refused_and_saves_nothing(
+    cli: Cli, own_run: Run, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    Path("empty.txt").write_text("")
+    Path("binary.bin").write_bytes(b"\x80\xff\x00\x01\n")
+    Path("range.txt").write_text("1 2\n7\n")
+    Path("long.txt").write_text("1 " * 31 + "\n")
+    Path("blank.txt").write_text("1 2\n\n3 4\n")
+    assert_refused(cli("evaluate", *arguments), code, says)
+    assert not (own_run.path / "evaluation").exists()
+
+
+@pytest.mark.parametrize("command", [("evaluate",), ("decode", "1", "2"), ("attention", "1", "2")])
+@pytest.mark.parametrize("spec", ["9", "nowhere", "file", ".", "", "a" * 300, "latest"])
+def test_a_missing_run_is_refused(cli: Cli, command: tuple[str, ...], spec: str) -> None:
+    Path("file").write_text("")
+    assert_refused(cli(*command, "--run", spec), 3)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("command", [("evaluate",), ("decode", "1", "2"), ("attention", "1", "2")])
+def test_a_run_without_a_usable_checkpoint_is_refused(cli: Cli, own_run: Run, command: tuple[str, ...]) -> None:
+    for checkpoint in list_checkpoints(own_run.checkpoints):
+        flip_byte(checkpoint.path / "model.safetensors")
+    assert_refused(cli(*command, "--run", "1"), 3, "No checkpoint of runs/001 can be used", "damaged", "seqrev train --run")
+    for checkpoint in list_checkpoints(own_run.checkpoints):
+        (checkpoint.path / "manifest.json").unlink()
+    assert_refused(cli(*command, "--run", "1"), 3, "runs/001 does not have a usable checkpoint")
+    assert_refused(cli(*command), 3, "No run in runs has a usable checkpoint")
+
+
+@pytest.mark.parametrize("command", [("evaluate",), ("decode", "1", "2"), ("attention", "1", "2")])
+def test_a_damaged_best_checkpoint_is_told_and_the_next_is_used(cli: Cli, own_run: Run, command: tuple[str, ...]) -> None:
+    best, second, *_ = best_first(own_run.checkpoints)
+    flip_byte(best.path / "model.safetensors")
+    result = cli(*command)
+    assert result.code == 0
+    assert "Warning: " in result.err
+    assert best.path.name in result.err
+    assert f"checkpoint of step {second.step}" in result.err
+
+
+@pytest.mark.parametrize("command", [("evaluate",), ("decode", "1", "2"), ("attention", "1", "2")])
+def test_a_damaged_configuration_of_a_run_is_refused(cli: Cli, own_run: Run, command: tuple[str, ...]) -> None:
+    (own_run.path / "config.yaml").write_bytes(b"\x80\xff")
+    assert_refused(cli(*command), 3, "config.yaml is not text")
+
+
+@pytest.mark.parametrize("command", [("evaluate",), ("attention",)])
+def test_a_damaged_dataset_is_refused(cli: Cli, own_run: Run, command: tuple[str, ...]) -> None:
+    flip_byte(own_run.data / "test.jsonl")
+    assert_refused(cli(*command), 3, "test.jsonl is damaged")

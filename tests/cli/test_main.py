@@ -1,0 +1,199 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import seqrev
+from seqrev.runs import Run
+from tests.conftest import Cli, assert_refused, child_environment, run_process, settings
+
+COMMANDS = ("generate", "train", "evaluate", "decode", "attention")
+WITHOUT_TORCH = """
+import contextlib, io, json, sys
+from seqrev.cli import main
+found = {}
+for arguments in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(arguments)
+    found[" ".join(arguments)] = [code, out.getvalue(), err.getvalue(), "torch" in sys.modules]
+print(json.dumps(found))
+"""
+
+
+def outcomes(folder: Path, calls: list[list[str]]) -> Any:
+    """What some calls of ``main`` do in a new process: code, stdout, stderr, and whether torch was imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, json.dumps(calls)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=child_environment(COLUMNS="100"),
+        timeout=60,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def helps(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    calls = [["--help"], ["--version"], *([command, "--help"] for command in COMMANDS)]
+    return outcomes(tmp_path_factory.mktemp("help"), calls)
+
+
+@pytest.mark.parametrize("call", ["--help", "--version", *(f"{command} --help" for command in COMMANDS)])
+def test_help_is_on_stdout_without_escapes_and_without_torch(helps: Any, call: str) -> None:
+    code, out, err, torch = helps[call]
+    assert (code, err) == (0, "")
+    assert out.startswith("Usage: seqrev" if "help" in call else f"seqrev {seqrev.__version__}\n")
+    assert "\x1b" not in out
+    assert not torch
+
+
+def test_help_names_every_command_and_every_command_its_options(helps: Any) -> None:
+    for command in COMMANDS:
+        assert f"  {command} " in helps["--help"][1]
+        text = helps[f"{command} --help"][1]
+        assert "--json" in text
+        assert "--runs-dir" in text
+        assert ("--config" in text) == (command in ("generate", "train"))
+        assert ("--beam" in text) == (command in ("evaluate", "decode", "attention"))
+
+
+def test_generate_and_early_refusals_do_not_import_torch(tmp_path: Path) -> None:
+    calls = [
+        ["generate", *settings()],
+        ["train", "--set", "task.symbols=1"],
+        ["train", "--run", "9"],
+        ["evaluate", "--run", "9"],
+        ["decode", "1", "--run", "9"],
+        ["attention", "--run", "9"],
+    ]
+    found = outcomes(tmp_path, calls)
+    assert [code for code, *_ in found.values()] == [0, 2, 3, 3, 3, 3]
+    assert not any(torch for *_, torch in found.values())
+
+
+def test_the_module_is_a_program(tmp_path: Path) -> None:
+    assert_refused(run_process("decode", "1", "--run", "9", folder=tmp_path), 3, "is not a run folder")
+
+
+def test_without_a_command_help_is_shown(cli: Cli) -> None:
+    result = cli()
+    assert result.code == 2
+    assert "Usage: seqrev" in result.out + result.err
+    assert "Error: Usage" not in result.err
+
+
+def test_an_unknown_command_is_refused_with_a_command_that_works(cli: Cli) -> None:
+    result = cli("bogus")
+    assert_refused(result, 2, "bogus")
+    hint = result.err.splitlines()[-1].removeprefix("Try: seqrev ").split()
+    assert cli(*hint).code == 0
+
+
+@pytest.mark.parametrize("command", ["generate", "train", "evaluate", "attention"])
+def test_an_unknown_option_is_refused_with_where_to_look(cli: Cli, command: str) -> None:
+    assert_refused(cli(command, "--bogus"), 2, "--bogus", f"Try: seqrev {command} --help")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_wrong_usage_in_json_mode_is_an_object_on_stderr(cli: Cli, command: str) -> None:
+    result = cli(command, "--json", "--runs-dir")
+    assert (result.code, result.out) == (2, "")
+    assert set(result.error) == {"type", "message", "hint"}
+    assert result.error["type"] == "UsageError"
+
+
+@pytest.mark.parametrize("flag", [(), ("--json",)])
+def test_an_unexpected_failure_is_one_paragraph_and_code_1(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, flag: tuple[str, ...]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr("seqrev.generation.start", fail)
+    result = cli("generate", *flag)
+    assert (result.code, result.out) == (1, "")
+    assert "Traceback" not in result.err
+    assert "ZeroDivisionError: by nought" in (result.error["message"] if flag else result.err)
+    monkeypatch.setenv("SEQREV_DEBUG", "1")
+    assert "Traceback" in cli("generate", *flag).err
+
+
+def test_a_refusal_of_the_system_names_the_file(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied", "the/file")
+
+    monkeypatch.setattr("seqrev.generation.start", fail)
+    result = cli("generate")
+    assert (result.code, result.out) == (1, "")
+    assert "the/file: Permission denied" in result.err
+
+
+def test_ctrl_c_outside_of_training_is_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seqrev.generation.start", fail)
+    result = cli("generate")
+    assert (result.code, result.out) == (130, "")
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("generate", "--config", "\x1b[31m.yaml"),
+        ("generate", "--config", "keys.yaml"),
+        ("generate", "--set", "\x1b[31m=1"),
+        ("generate", "--runs-dir", "/proc/\x1b[31m"),
+        ("train", "--run", "\x1b[31m"),
+        ("\x1b[31m",),
+        ("train", "--\x1b[31m"),
+    ],
+)
+def test_no_escape_byte_of_an_argument_or_file_is_repeated(cli: Cli, arguments: tuple[str, ...]) -> None:
+    Path("keys.yaml").write_text('"\\e[31m": 1\n')
+    result = cli(*arguments)
+    assert result.code in (2, 3)
+    assert "\x1b" not in result.out + result.err
+
+
+def test_what_json_promises_is_one_document_on_stdout(cli: Cli, own_run: Run) -> None:
+    for call in (
+        ("generate", *settings()),
+        ("train", "--run", own_run),
+        ("evaluate", "--run", own_run),
+        ("decode", "--run", own_run, "1", "2"),
+        ("attention", "--run", own_run, "1", "2"),
+    ):
+        result = cli(*call, "--json")
+        assert result.code == 0
+        assert result.out.count("\n") == 1
+        assert isinstance(result.document, dict)
+
+
+def test_a_closed_stdout_is_no_crash(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m seqrev "$@" >&-', sys.executable, "generate", *settings()],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=child_environment(),
+        timeout=60,
+        check=False,
+    )
+    assert "should not have happened" not in done.stderr
+    assert (tmp_path / "runs" / "001" / "data" / "manifest.json").exists()
+
+
+def test_the_layers_below_know_nothing_of_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys, seqrev, seqrev.cli, seqrev.generation, seqrev.runs, seqrev.data, seqrev.plots, seqrev.checkpoints\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=child_environment(), check=False).returncode == 0

@@ -1,0 +1,264 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seqrev.checkpoints import list_checkpoints, newest_first
+from seqrev.generation import start
+from seqrev.runs import Run, read_metrics
+from tests.conftest import Cli, Result, assert_refused, child_environment, flip_byte, settings, tiny_config
+
+QUICK = ("train.steps=20", "train.validate_every=10", "data.train=100")
+
+
+def tiny(*overrides: str) -> list[str]:
+    return [*settings(), *settings(overrides)]
+
+
+def history(run: Run) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in read_metrics(run.metrics)]
+
+
+def assert_document(result: Result, run: str, steps: int) -> None:
+    assert result.code == 0, result.err
+    document = result.document
+    assert (document["run"], document["steps"]) == (run, steps)
+    assert set(document["validation"]) >= {"exact_match", "token_accuracy", "loss"}
+    assert 0 <= document["validation"]["exact_match"] <= document["validation"]["token_accuracy"] <= 1
+    assert document["validation"]["loss"] > 0
+    assert document["seconds"] > 0
+    (last,) = [
+        row for row in read_metrics(Path(run, "metrics.jsonl")) if (row["event"], row["step"]) == ("validation", steps)
+    ]
+    assert {key: last[key] for key in document["validation"]} == document["validation"]
+
+
+def test_a_training_leaves_a_whole_run(trained_run: Run) -> None:
+    names = {path.name for path in trained_run.path.iterdir()}
+    assert {"config.yaml", "run.json", "data", "metrics.jsonl", "checkpoints", "loss.png", "attention.png"} <= names
+    for name in ("loss.png", "attention.png"):
+        assert (trained_run.path / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert trained_run.record()["status"] == "done"
+    assert trained_run.config() == tiny_config()
+    assert not list(trained_run.path.rglob("*.tmp"))
+
+
+def test_the_document_is_the_last_validation(cli: Cli) -> None:
+    result = cli("train", *tiny(*QUICK), "--json")
+    assert_document(result, "runs/001", 20)
+    assert "Run: runs/001" in result.err
+    assert "step 10: validation loss" in result.err
+    assert "\x1b" not in result.err
+
+
+def test_people_are_told_the_result_and_what_is_next(cli: Cli) -> None:
+    result = cli("train", *tiny(*QUICK))
+    assert result.code == 0
+    assert result.out.startswith("runs/001: 20 steps in ")
+    assert "validation: exact match 0." in result.out
+    assert "pictures: runs/001/loss.png, runs/001/attention.png" in result.out
+    assert result.err.endswith("Next: seqrev decode --run runs/001 4 8 2 9\n")
+    assert "\x1b" not in result.out + result.err
+
+
+def test_a_run_with_only_a_dataset_is_trained_in_place(cli: Cli) -> None:
+    assert cli("generate", *tiny(*QUICK)).code == 0
+    before = {path.name: path.read_bytes() for path in Path("runs/001/data").iterdir()}
+    assert_document(cli("train", "--run", "1", "--json"), "runs/001", 20)
+    assert {path.name: path.read_bytes() for path in Path("runs/001/data").iterdir()} == before
+    assert [path.name for path in Path("runs").iterdir()] == ["001"]
+
+
+def test_a_run_that_was_opened_only_gets_its_dataset_first(cli: Cli) -> None:
+    run = start(tiny_config(*QUICK), Path("runs"))
+    assert_document(cli("train", "--run", run, "--json"), "runs/001", 20)
+    assert run.has_dataset()
+
+
+def test_latest_is_the_latest_run_with_a_configuration(cli: Cli) -> None:
+    for _ in range(2):
+        start(tiny_config(*QUICK), Path("runs"))
+    assert_document(cli("train", "--run", "latest", "--json"), "runs/002", 20)
+
+
+def test_a_finished_run_is_left_as_it_is(own_run: Run, cli: Cli) -> None:
+    kept = ("metrics.jsonl", "config.yaml", "data/train.jsonl")
+    before = [(own_run.path / name).read_bytes() for name in kept]
+    stores = [(found.step, found.files) for found in list_checkpoints(own_run.checkpoints)]
+    assert_document(cli("train", "--run", "runs/001", "--json"), "runs/001", 250)
+    assert [(own_run.path / name).read_bytes() for name in kept] == before
+    assert [(found.step, found.files) for found in list_checkpoints(own_run.checkpoints)] == stores
+    assert own_run.record()["status"] == "done"
+
+
+def test_a_damaged_checkpoint_is_told_and_passed_over(own_run: Run, cli: Cli) -> None:
+    before = history(own_run)
+    flip_byte(own_run.checkpoints / "step-000250" / "model.safetensors")
+    result = cli("train", "--run", "1", "--json")
+    assert_document(result, "runs/001", 250)
+    assert "step-000250" in result.err
+    assert "damaged" in result.err
+    assert history(own_run) == before
+    list_checkpoints(own_run.checkpoints)[-1].verify()
+
+
+@pytest.mark.parametrize("option", [("--config", "x.yaml"), ("--set", "seed=1"), ("--seed", "1")])
+def test_a_run_cannot_get_another_configuration(own_run: Run, cli: Cli, option: tuple[str, str]) -> None:
+    assert_refused(cli("train", "--run", own_run, *option), 2, "--run carries on with the configuration of that run")
+
+
+@pytest.mark.parametrize("spec", ["9", "nowhere", "runs", "file", "latest", "a" * 300])
+def test_a_missing_run_is_refused(cli: Cli, spec: str) -> None:
+    Path("file").write_text("")
+    Path("runs").mkdir()
+    assert_refused(cli("train", "--run", spec), 3)
+    assert list(Path("runs").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("data/train.jsonl", b'{"src": [1], "tgt": [1]}\n', "train.jsonl is damaged"),
+        ("data/validation.jsonl", b"", "validation.jsonl is damaged"),
+        ("data/manifest.json", b"\x00\xff", "manifest.json is not valid JSON"),
+        ("config.yaml", b"\x80\x00", "config.yaml is not text"),
+        ("run.json", b"{", "run.json is not valid JSON"),
+        ("metrics.jsonl", b'\x00\n{"step": 1}\n', "metrics.jsonl is damaged in line 1"),
+    ],
+)
+def test_a_damaged_run_is_refused(own_run: Run, cli: Cli, name: str, content: bytes, says: str) -> None:
+    (own_run.path / name).write_bytes(content)
+    assert_refused(cli("train", "--run", "1"), 3, says)
+
+
+@pytest.mark.parametrize("name", ["train", "validation", "test"])
+def test_a_missing_file_of_the_dataset_is_refused(own_run: Run, cli: Cli, name: str) -> None:
+    shutil.rmtree(own_run.checkpoints)
+    (own_run.data / f"{name}.jsonl").unlink()
+    path = own_run.path / "config.yaml"
+    path.write_text(path.read_text().replace("steps: 250", "steps: 5"))
+    assert_refused(cli("train", "--run", "1"), 3, f"{name}.jsonl")
+
+
+@pytest.mark.parametrize("arguments", [("--device", "abacus"), ("--device", "mps" if sys.platform != "darwin" else "tpu")])
+def test_a_device_that_is_not_there_is_refused(cli: Cli, arguments: tuple[str, ...]) -> None:
+    result = cli("train", *tiny(*QUICK), *arguments)
+    assert result.code == 2
+    assert "not available here; there is cpu" in result.err
+
+
+def test_a_diverged_training_says_what_to_try(cli: Cli) -> None:
+    result = cli("train", *tiny(*QUICK, "train.lr=1e30", "train.warmup=0"), "--json")
+    assert (result.code, result.out) == (1, "")
+    assert result.error["type"] == "TrainingError"
+    assert "--set train.lr=" in result.error["hint"]
+    assert Run(Path("runs/001")).record()["status"] == "failed"
+
+
+def test_an_error_in_json_mode_is_an_object_on_stderr(cli: Cli) -> None:
+    result = cli("train", "--run", "7", "--json")
+    assert (result.code, result.out) == (3, "")
+    assert result.error["type"] == "InputError"
+
+
+# --- signals to a real process --------------------------------------------------------------------------------------
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("signum", "code", "flag"), [(signal.SIGINT, 130, ()), (signal.SIGTERM, 143, ("--json",))])
+def test_a_signal_saves_a_checkpoint_and_says_how_to_continue(
+    cli: Cli, tmp_path: Path, signum: signal.Signals, code: int, flag: tuple[str, ...]
+) -> None:
+    overrides = tiny("train.steps=200", "train.validate_every=20", "data.train=200")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seqrev", "train", *overrides, *flag],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=child_environment(),
+    )
+    wait_for(tmp_path / "runs" / "001" / "checkpoints" / "step-000020", process)
+    os.kill(process.pid, signum)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (code, "")
+    assert "Traceback" not in err
+    run = Run(tmp_path / "runs" / "001")
+    step = run.record()["step"]
+    assert run.record()["status"] == "interrupted"
+    assert 20 <= step < 200
+    newest = newest_first(run.checkpoints)[0]
+    assert newest.step == step
+    newest.verify()
+    assert max(row["step"] for row in history(run)) <= step
+    if flag:
+        assert json.loads(err.splitlines()[-1])["error"]["hint"] == "seqrev train --run runs/001"
+    else:
+        assert err.splitlines()[-2:] == [
+            f"Error: Stopped at step {step} of 200; nothing is lost.",
+            "Try: seqrev train --run runs/001",
+        ]
+    began = [row for row in history(run) if row["step"] <= step]
+    assert_document(cli("train", "--run", "runs/001", "--json"), "runs/001", 200)
+    assert history(run)[: len(began)] == began
+    assert len([row for row in history(run) if row["event"] == "validation"]) == 10
+
+
+def test_a_training_that_is_continued_by_command_ends_as_one_that_was_not_stopped(
+    cli: Cli, trained_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C at step 120, by a signal in this process; then the command that was printed."""
+    from seqrev import experiment
+    from seqrev.training import Event
+
+    real_train = experiment.train
+
+    def train(run: Run, device: str, listen: Any, *arguments: Any) -> experiment.Trained:
+        def press(event: Event) -> None:
+            listen(event)
+            if event.step == 120:
+                signal.raise_signal(signal.SIGINT)
+
+        return real_train(run, device, press, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "train", train)
+        stopped = cli("train", *settings())
+    assert stopped.code == 130
+    assert stopped.err.splitlines()[-1] == "Try: seqrev train --run runs/001"
+    command = stopped.err.splitlines()[-1].removeprefix("Try: seqrev ").split()
+    assert cli(*command).code == 0
+    run = Run(Path("runs/001"))
+    assert history(run) == history(trained_run)
+    mine, others = list_checkpoints(run.checkpoints)[-1], list_checkpoints(trained_run.checkpoints)[-1]
+    for name in ("model", "optimizer"):
+        for key, value in mine.load(name).items():
+            assert np.array_equal(value, others.load(name)[key])
+
+
+def test_a_signal_before_the_first_step_still_says_how_to_continue(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def press(*_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("seqrev.generation.write_dataset", press)
+        result = cli("train", *tiny(*QUICK))
+    assert (result.code, result.out) == (130, "")
+    assert "Traceback" not in result.err
+    assert result.err.splitlines()[-1] == "Try: seqrev train --run runs/001"
+    assert_document(cli("train", "--run", "runs/001", "--json"), "runs/001", 20)

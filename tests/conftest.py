@@ -1,0 +1,152 @@
+"""What many tests share: the command line in-process, and one tiny run that was really trained."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import pytest
+
+from seqrev.cli import main
+from seqrev.config import Config, load_config
+from seqrev.runs import Run
+
+TINY = (
+    "task.symbols=5",
+    "task.max_length=4",
+    "data.train=600",
+    "data.validation=30",
+    "data.test=30",
+    "model.d_model=32",
+    "model.heads=2",
+    "model.encoder_layers=1",
+    "model.decoder_layers=1",
+    "model.d_ff=64",
+    "model.max_positions=32",
+    "train.steps=250",
+    "train.batch_size=32",
+    "train.lr=5e-3",
+    "train.warmup=20",
+    "train.validate_every=50",
+)
+
+
+class Result(NamedTuple):
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> dict[str, str]:
+        """The error that ``--json`` writes as the last line of stderr."""
+        error: dict[str, str] = json.loads(self.err.splitlines()[-1])["error"]
+        return error
+
+
+class Cli(Protocol):
+    """Runs a command in this process."""
+
+    def __call__(self, *arguments: object, stdin: bytes = b"") -> Result: ...
+
+
+def run_main(*arguments: object, stdin: bytes = b"") -> Result:
+    """``seqrev ARGUMENTS`` in this process, its streams caught."""
+    out, err, before = io.StringIO(), io.StringIO(), sys.stdin
+    sys.stdin = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main([str(argument) for argument in arguments])
+    finally:
+        sys.stdin = before
+    return Result(code, out.getvalue(), err.getvalue())
+
+
+def run_process(*arguments: object, folder: Path, stdin: bytes = b"", **environment: str) -> Result:
+    """``python -m seqrev ARGUMENTS`` in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "seqrev", *map(str, arguments)],
+        cwd=folder,
+        input=stdin,
+        capture_output=True,
+        timeout=120,
+        env=child_environment(**environment),
+        check=False,
+    )
+    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """The environment of a child: this one, without what would change how ``seqrev`` behaves."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("SEQREV_RUNS", "SEQREV_DEBUG", "NO_COLOR")}
+    return {**kept, "OMP_NUM_THREADS": "1", **changes}
+
+
+def settings(overrides: Sequence[str] = TINY) -> list[str]:
+    """Overrides as options of the command line."""
+    return [word for override in overrides for word in ("--set", override)]
+
+
+def tiny_config(*overrides: str) -> Config:
+    """The configuration of ``trained_run``, with changes."""
+    return load_config(overrides=[*TINY, *overrides])
+
+
+def assert_refused(result: Result, code: int, *fragments: str) -> None:
+    """A known error: its exit code, one short paragraph, what to type next, and nothing on stdout."""
+    assert result.code == code, result.err
+    assert "Traceback" not in result.err
+    assert "should not have happened" not in result.err
+    paragraph, hint = result.err.splitlines()[-2:]
+    assert paragraph.startswith("Error: "), result.err
+    assert len(paragraph) < 500
+    assert hint.startswith("Try: "), result.err
+    for fragment in fragments:
+        assert fragment in result.err
+    assert result.out == ""
+
+
+def flip_byte(path: Path) -> None:
+    """Damage a file in its middle; its size stays."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A tiny run, trained by the command line. Do not damage it: use ``own_run``."""
+    runs_dir = tmp_path_factory.mktemp("trained") / "runs"
+    result = run_main("train", *settings(), "--runs-dir", runs_dir)
+    assert result.code == 0, result.err
+    return Run(runs_dir / "001")
+
+
+@pytest.fixture
+def own_run(trained_run: Run, cli: Cli) -> Run:
+    """A copy of the trained run in ``runs/001`` of the current folder, to be damaged."""
+    del cli  # which makes a new folder the current one
+    path = Path.cwd() / "runs" / "001"
+    shutil.copytree(trained_run.path, path)
+    return Run(path)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The command line in-process, in an empty current folder."""
+    for name in ("SEQREV_RUNS", "SEQREV_DEBUG", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return run_main

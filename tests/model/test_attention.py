@@ -1,0 +1,227 @@
+"""Attention against PyTorch's own, and the cache against what was put into it."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from seqrev.model.attention import KeyValueCache, MultiHeadAttention, attention_weights
+
+BATCH, HEADS, TGT, SRC, D_HEAD = 3, 4, 5, 7, 6
+
+
+def assert_close(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-10)
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return 2 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def mask_of(kind: str, tgt: int = TGT, src: int = SRC) -> Tensor | None:
+    if kind == "none":
+        return None
+    if kind == "padding":
+        return (torch.arange(src) < torch.tensor([src, 1, 4])[:, None])[:, None, None]
+    if kind == "causal":
+        return torch.ones(tgt, src, dtype=torch.bool).tril(src - tgt)[None, None]
+    mask = torch.rand(BATCH, HEADS, tgt, src, generator=torch.Generator().manual_seed(5)) < 0.4
+    return mask | nn.functional.one_hot(torch.arange(tgt) % src, src).bool()  # every row has a key
+
+
+MASKS = ["none", "padding", "causal", "random"]
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_weights_times_values_are_pytorchs_attention(kind: str) -> None:
+    query, key, value = draw(BATCH, HEADS, TGT, D_HEAD), draw(BATCH, HEADS, SRC, D_HEAD, seed=1), draw(BATCH, HEADS, SRC, 3)
+    mask = mask_of(kind)
+    expected = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    assert_close(attention_weights(query, key, mask) @ value, expected)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sizes=st.tuples(*[st.integers(1, 4)] * 5),
+    seed=st.integers(0, 2**20),
+    share=st.floats(0, 1),
+)
+def test_any_mask_with_a_key_in_every_row_is_pytorchs(sizes: tuple[int, ...], seed: int, share: float) -> None:
+    batch, heads, tgt, src, width = sizes
+    query, key, value = (draw(batch, heads, length, width, seed=seed + n) for n, length in enumerate((tgt, src, src)))
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(batch, heads, tgt, src, generator=generator) < share
+    mask.scatter_(-1, torch.randint(src, (batch, heads, tgt, 1), generator=generator), True)
+    weights = attention_weights(query, key, mask)
+    assert_close(weights @ value, scaled_dot_product_attention(query, key, value, attn_mask=mask))
+    assert_close(weights.sum(-1), torch.ones(batch, heads, tgt, dtype=torch.float64))
+    assert (weights[~mask] == 0).all()
+    assert (weights[mask] > 0).all()
+
+
+def test_masked_weights_are_exactly_zero_even_where_all_scores_are_low() -> None:
+    query = torch.full((1, 1, 1, 4), 1e3)
+    key = torch.stack((-query[0, 0, 0], -query[0, 0, 0], query[0, 0, 0]))[None, None]  # scores -2e6, -2e6, +2e6
+    weights = attention_weights(query, key, torch.tensor([True, True, False]))
+    assert weights.flatten().tolist() == [0.5, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_query_that_may_see_nothing_gives_equal_weights_and_finite_gradients(dtype: torch.dtype) -> None:
+    query = draw(1, 2, 3, 4).to(dtype).requires_grad_()
+    key = draw(1, 2, 4, 4, seed=1).to(dtype).requires_grad_()
+    mask = torch.ones(3, 4, dtype=torch.bool)
+    mask[1] = False
+    weights = attention_weights(query, key, mask)
+    assert (weights[:, :, 1] == 0.25).all()
+    torch.autograd.backward((weights**2).sum())
+    for tensor in (query, key):
+        assert tensor.grad is not None
+        assert tensor.grad.isfinite().all()
+        assert tensor.grad.any()
+
+
+def attention_pair(heads: int) -> tuple[MultiHeadAttention, nn.MultiheadAttention]:
+    """Ours, and PyTorch's with the same weights (biases drawn too, as PyTorch begins with zeros)."""
+    width = heads * D_HEAD
+    ours = MultiHeadAttention(width, heads).double()
+    for seed, parameter in enumerate(ours.parameters()):
+        parameter.data = draw(*parameter.shape, seed=seed) / math.sqrt(width)
+    theirs = nn.MultiheadAttention(width, heads, batch_first=True, dtype=torch.float64)
+    projections = (ours.q_proj, ours.k_proj, ours.v_proj)
+    theirs.load_state_dict(
+        {
+            "in_proj_weight": torch.cat([projection.weight for projection in projections]),
+            "in_proj_bias": torch.cat([projection.bias for projection in projections]),
+            "out_proj.weight": ours.out_proj.weight,
+            "out_proj.bias": ours.out_proj.bias,
+        }
+    )
+    return ours, theirs
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+@pytest.mark.parametrize("kind", MASKS)
+def test_multi_head_attention_is_pytorchs_with_the_same_weights(kind: str, heads: int) -> None:
+    ours, theirs = attention_pair(heads)
+    states, memory = draw(BATCH, TGT, heads * D_HEAD), draw(BATCH, SRC, heads * D_HEAD, seed=9)
+    mask = mask_of(kind)
+    if mask is not None and kind == "random":
+        mask = mask[:, :heads]
+    mixed, weights = ours(states, memory, mask)
+    inverted = None
+    if mask is not None:  # in PyTorch's module True = may not attend, and heads are folded into the batch
+        inverted = ~mask.expand(BATCH, heads, TGT, SRC).reshape(-1, TGT, SRC)
+    expected, expected_weights = theirs(states, memory, memory, attn_mask=inverted, average_attn_weights=False)
+    assert_close(mixed, expected)
+    assert_close(weights, expected_weights)
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_multi_head_attention_is_pytorchs_function_head_by_head(heads: int) -> None:
+    ours, _ = attention_pair(heads)
+    states, memory = draw(2, TGT, heads * D_HEAD), draw(2, SRC, heads * D_HEAD, seed=9)
+    mask = mask_of("causal")
+    mixed = []
+    for head in range(heads):
+        part = slice(head * D_HEAD, (head + 1) * D_HEAD)
+        query, key, value = ours.q_proj(states), ours.k_proj(memory), ours.v_proj(memory)
+        masked = None if mask is None else mask[0, 0]
+        mixed.append(scaled_dot_product_attention(query[..., part], key[..., part], value[..., part], attn_mask=masked))
+    assert_close(ours(states, memory, mask)[0], ours.out_proj(torch.cat(mixed, dim=-1)))
+
+
+def test_the_weights_returned_are_those_before_dropout() -> None:
+    attention = MultiHeadAttention(8, 2, dropout=0.5).double()
+    states = draw(2, 4, 8)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        mixed, weights = attention.train()(states, states)
+    calm, calm_weights = attention.eval()(states, states)
+    assert_close(weights, calm_weights)
+    assert not torch.allclose(mixed, calm)  # the dropout was there
+
+
+def test_full_dropout_leaves_only_the_bias_of_the_output() -> None:
+    attention = MultiHeadAttention(8, 2, dropout=1.0).double()
+    nn.init.uniform_(attention.out_proj.bias, 1.0, 2.0)
+    mixed, _ = attention(draw(1, 3, 8), draw(1, 5, 8, seed=1))
+    assert_close(mixed, attention.out_proj.bias.expand(1, 3, 8))
+
+
+@settings(max_examples=25, deadline=None)
+@given(chunks=st.lists(st.integers(1, 24), min_size=1, max_size=6))
+def test_the_cache_returns_everything_that_was_appended(chunks: list[int]) -> None:
+    cache = KeyValueCache()
+    keys, values = draw(2, 3, sum(chunks), 4), draw(2, 3, sum(chunks), 4, seed=1)
+    end = 0
+    for chunk in chunks:
+        start, end = end, end + chunk
+        key, value = cache.append(keys[:, :, start:end], values[:, :, start:end])
+        assert cache.length == end
+        assert key.equal(keys[:, :, :end])
+        assert value.equal(values[:, :, :end])
+        assert [tensor.tolist() for tensor in cache.all()] == [key.tolist(), value.tolist()]
+
+
+def test_the_cache_keeps_the_selected_rows_in_their_order_and_goes_on() -> None:
+    cache = KeyValueCache()
+    first, more = draw(3, 1, 5, 2), draw(4, 1, 20, 2, seed=1)
+    cache.append(first, -first)
+    rows = torch.tensor([2, 0, 2, 1])
+    cache.select(rows)
+    key, value = cache.all()
+    assert key.equal(first[rows])
+    assert value.equal(-first[rows])
+    key, value = cache.append(more, -more)  # grows
+    assert key.equal(torch.cat((first[rows], more), dim=2))
+    assert value.equal(-key)
+
+
+def test_the_cache_copies_rarely() -> None:
+    """Doubling: over many single appends the buffer moves a logarithmic number of times."""
+    cache = KeyValueCache()
+    one = draw(1, 1, 1, 1)
+    places = {cache.append(one, one)[0].untyped_storage().size() for _ in range(1000)}
+    assert len(places) <= math.log2(1000) - 2  # 16 positions at first
+    assert max(places) <= 4 * 1000 * one.element_size()
+
+
+def test_an_empty_cache_has_nothing_to_return_and_nothing_to_select() -> None:
+    cache = KeyValueCache()
+    cache.select(torch.tensor([0, 0]))
+    assert cache.length == 0
+    with pytest.raises(ValueError, match="empty"):
+        cache.all()
+
+
+@pytest.mark.parametrize("noise", [0.5, 3.0])
+def test_noise_is_added_to_the_scores_with_the_deviation_that_is_asked_for(noise: float) -> None:
+    query, key = draw(1, 2, 40, 6), draw(1, 2, 60, 6, seed=1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        added = attention_weights(query, key, noise=noise).log() - attention_weights(query, key).log()
+    added = added - added.mean(-1, keepdim=True)  # a softmax forgets what is added to a whole row
+    assert float(added.std()) == pytest.approx(noise, rel=0.05)
+
+
+def test_noise_opens_no_mask() -> None:
+    query, key, mask = draw(BATCH, HEADS, TGT, D_HEAD), draw(BATCH, HEADS, SRC, D_HEAD), mask_of("random")
+    assert mask is not None
+    weights = attention_weights(query, key, mask, noise=100.0)
+    assert (weights[~mask] == 0).all()
+    assert_close(weights.sum(-1), torch.ones(BATCH, HEADS, TGT, dtype=torch.float64))
+
+
+def test_noise_is_there_in_training_and_gone_in_evaluation() -> None:
+    noisy, calm = MultiHeadAttention(8, 2, noise=2.0).double(), MultiHeadAttention(8, 2).double()
+    calm.load_state_dict(noisy.state_dict())
+    states = draw(2, 4, 8)
+    assert not noisy(states, states)[1].allclose(noisy(states, states)[1])
+    noisy.eval()
+    assert_close(noisy(states, states)[0], calm(states, states)[0])
+    assert_close(noisy(states, states)[1], calm(states, states)[1])

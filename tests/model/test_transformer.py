@@ -1,0 +1,261 @@
+"""Laws of the whole model, whatever its weights."""
+
+import functools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from seqrev.config import ModelConfig
+from seqrev.model.attention import MultiHeadAttention
+from seqrev.model.transformer import Memory, Transformer
+from seqrev.task import BOS, EOS, PAD
+
+VOCABULARY = 13
+FEW = settings(max_examples=25, deadline=None)
+
+symbols = st.integers(3, VOCABULARY - 1)
+sources = st.lists(symbols, min_size=1, max_size=7)
+targets = st.lists(symbols, min_size=1, max_size=7)
+seeds = st.integers(0, 2)
+
+
+def assert_close(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-9)
+
+
+def config(**changes: int | float) -> ModelConfig:
+    small = {"d_model": 16, "heads": 2, "encoder_layers": 2, "decoder_layers": 2, "d_ff": 24, "max_positions": 64}
+    return ModelConfig.model_validate(small | changes)
+
+
+@functools.cache
+def loud(seed: int) -> Transformer:
+    """A model in float64 whose weights are large enough that everything matters."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = Transformer(config(), VOCABULARY).double().eval()
+        for name, parameter in model.named_parameters():
+            if "embedding" not in name:
+                parameter.data += 0.25 * torch.randn_like(parameter)
+    return model.requires_grad_(False)
+
+
+def framed(source: list[int]) -> list[int]:
+    return [BOS, *source, EOS]
+
+
+def batch(rows: list[list[int]]) -> Tensor:
+    """Source rows, framed and padded at the end."""
+    width = max(map(len, rows)) + 2
+    return torch.tensor([framed(row) + [PAD] * (width - len(row) - 2) for row in rows])
+
+
+def target_of(*rows: list[int]) -> Tensor:
+    return torch.tensor([[BOS, *row] for row in rows])
+
+
+@FEW
+@given(seed=seeds, source=sources, target=targets, data=st.data())
+def test_a_later_target_token_changes_no_earlier_logit(
+    seed: int, source: list[int], target: list[int], data: st.DataObject
+) -> None:
+    model = loud(seed)
+    before = target_of(target)
+    place = data.draw(st.integers(1, len(target)))
+    after = before.clone()
+    after[0, place] = data.draw(symbols.filter(lambda symbol: symbol != target[place - 1]))
+    one, other = model(batch([source]), before), model(batch([source]), after)
+    assert_close(one[:, :place], other[:, :place])
+    assert (one[:, place] - other[:, place]).abs().max() > 1e-6
+
+
+@FEW
+@given(seed=seeds, source=sources, target=targets, width=st.integers(1, 6))
+def test_padding_a_source_changes_nothing(seed: int, source: list[int], target: list[int], width: int) -> None:
+    model, bare = loud(seed), batch([source])
+    padded = torch.nn.functional.pad(bare, (0, width), value=PAD)
+    assert_close(model(padded, target_of(target)), model(bare, target_of(target)))
+    columns = bare.shape[1]
+    for one, other in zip(
+        model.attention_maps(padded, target_of(target)).cross,
+        model.attention_maps(bare, target_of(target)).cross,
+        strict=True,
+    ):
+        assert (one[..., columns:] == 0).all()
+        assert_close(one[..., :columns], other)
+
+
+@FEW
+@given(seed=seeds, rows=st.lists(st.tuples(sources, targets), min_size=2, max_size=4))
+def test_a_row_does_not_depend_on_its_batch(seed: int, rows: list[tuple[list[int], list[int]]]) -> None:
+    model = loud(seed)
+    length = max(len(target) for _, target in rows)
+    together = model(
+        batch([source for source, _ in rows]), target_of(*(target + [PAD] * (length - len(target)) for _, target in rows))
+    )
+    for index, (source, target) in enumerate(rows):
+        alone = model(batch([source]), target_of(target))[0]
+        assert_close(together[index, : len(target) + 1], alone)
+
+
+@FEW
+@given(
+    seed=seeds,
+    rows=st.lists(sources, min_size=1, max_size=3),
+    chunks=st.one_of(
+        st.lists(st.integers(1, 9), min_size=1, max_size=5),
+        st.integers(1, 36).map(lambda length: [1] * length),  # one token at a time, past the first buffer
+    ),
+    data=st.data(),
+)
+def test_cached_decoding_gives_the_logits_of_one_parallel_pass(
+    seed: int, rows: list[list[int]], chunks: list[int], data: st.DataObject
+) -> None:
+    model, source, length = loud(seed), batch(rows), sum(chunks)
+    target = torch.tensor([data.draw(st.lists(symbols, min_size=length, max_size=length)) for _ in rows])
+    expected, memory, cache = model(source, target), model.encode(source), model.new_cache()
+    parts = [model.decode(part, memory, cache) for part in torch.split(target, chunks, dim=1)]
+    assert_close(torch.cat(parts, dim=1), expected)
+
+
+@FEW
+@given(seed=seeds, rows=st.lists(sources, min_size=2, max_size=3), data=st.data())
+def test_rows_of_a_cache_can_be_chosen_while_decoding(seed: int, rows: list[list[int]], data: st.DataObject) -> None:
+    model, source = loud(seed), batch(rows)
+    target = torch.tensor([data.draw(st.lists(symbols, min_size=5, max_size=5)) for _ in rows])
+    chosen = torch.tensor(data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1, max_size=4)))
+    memory, cache = model.encode(source), model.new_cache()
+    model.decode(target[:, :3], memory, cache)
+    for layer in cache:
+        layer.select(chosen)
+    assert memory.mask is not None
+    rest = model.decode(target[chosen, 3:], Memory(memory.states[chosen], memory.mask[chosen]), cache)
+    assert_close(rest, model(source, target)[chosen, 3:])
+
+
+@FEW
+@given(seed=seeds, source=sources, target=targets)
+def test_every_map_has_its_shape_and_rows_that_sum_to_one(seed: int, source: list[int], target: list[int]) -> None:
+    model = loud(seed)
+    src, tgt = len(source) + 2, len(target) + 1
+    maps = model.attention_maps(batch([source]), target_of(target))
+    for kind, rows, columns in (("encoder", src, src), ("decoder", tgt, tgt), ("cross", tgt, src)):
+        layers = maps._asdict()[kind]
+        assert len(layers) == 2
+        for weights in layers:
+            assert weights.shape == (1, 2, rows, columns)
+            assert_close(weights.sum(-1), torch.ones(1, 2, rows, dtype=torch.float64))
+    for weights in maps.decoder:
+        assert (weights.triu(1) == 0).all()
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3, 4])
+def test_rows_of_a_map_are_those_who_look_and_columns_those_looked_at(place: int) -> None:
+    """In a square map too: a target token moves no row before its own, a source token that is masked its own column."""
+    model = loud(0)
+    source, target = torch.tensor([framed([4, 5, 6])]), target_of([7, 8, 9, 3])  # 5 by 5
+    source[0, place] = PAD
+    other = target.clone()
+    other[0, place] = 12
+    maps, others = model.attention_maps(source, target), model.attention_maps(source, other)
+    for weights in (*maps.encoder, *maps.cross):
+        assert [bool((weights[..., column] == 0).all()) for column in range(5)] == [column == place for column in range(5)]
+    for one, two in zip(maps.decoder + maps.cross, others.decoder + others.cross, strict=True):
+        assert_close(one[:, :, :place], two[:, :, :place])
+    for one, two in zip(maps.cross, others.cross, strict=True):
+        assert (one[:, :, place] - two[:, :, place]).abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("real", [0, 1])
+def test_gradients_are_finite_when_a_source_is_almost_or_all_padding(real: int) -> None:
+    torch.manual_seed(0)
+    model = Transformer(config(), VOCABULARY)
+    source = batch([[4, 5, 6], [7, 8, 9]])
+    source[1, real:] = PAD
+    logits = model(source, target_of([6, 5], [9, 8]))
+    torch.autograd.backward(cross_entropy(logits.flatten(0, 1), torch.tensor([6, 5, 4, 9, 8, 7])))
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any() or name.endswith("k_proj.bias"), name  # no shift of all keys changes a softmax
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_the_first_predictions_are_close_to_uniform(seed: int) -> None:
+    torch.manual_seed(seed)
+    model = Transformer(ModelConfig(), VOCABULARY)
+    source, target, following = torch.randint(VOCABULARY, (3, 32, 10)).unbind()
+    with torch.no_grad():
+        logits = model(source, target).flatten(0, 1)
+    assert float(cross_entropy(logits, following.flatten())) == pytest.approx(math.log(VOCABULARY), abs=0.05)
+    assert 0.05 < float(logits.std()) < 0.3  # but not all the same
+
+
+@FEW
+@given(seed=seeds, source=sources, target=targets, data=st.data())
+def test_the_order_of_the_source_matters(seed: int, source: list[int], target: list[int], data: st.DataObject) -> None:
+    first, second = data.draw(st.lists(symbols, min_size=2, max_size=2, unique=True))
+    one, other = batch([[first, second, *source]]), batch([[second, first, *source]])
+    assert (loud(seed)(one, target_of(target)) - loud(seed)(other, target_of(target))).abs().max() > 1e-6
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_equal_tokens_are_told_apart_by_their_positions(seed: int) -> None:
+    model, same = loud(seed), torch.full((1, 6), 7)
+    for states in (model.encode(same).states[0], model(same, same)[0]):
+        assert (torch.cdist(states, states) + 10 * torch.eye(6)).min() > 1e-3
+
+
+def test_the_base_of_the_positions_is_the_configured_one() -> None:
+    source, target = batch([[4, 5, 6]]), target_of([6, 5])
+    small = Transformer(config(position_base=20.0), VOCABULARY).double()
+    small.load_state_dict(loud(0).state_dict())
+    assert not small(source, target).allclose(loud(0)(source, target))
+
+
+def test_source_and_target_have_embeddings_of_their_own() -> None:
+    model = Transformer(config(), VOCABULARY).double()
+    model.load_state_dict(loud(0).state_dict())
+    source, target = batch([[4, 5]]), target_of([6, 7])
+    states, logits = model.encode(source).states, model(source, target)
+    with torch.no_grad():
+        model.target_embedding.weight[6] *= -1
+    assert model.encode(source).states.equal(states)
+    assert not model(source, target).allclose(logits)
+
+
+def test_dropout_is_there_in_training_and_gone_in_evaluation() -> None:
+    torch.manual_seed(0)
+    model = Transformer(config(dropout=0.5), VOCABULARY)
+    source, target = batch([[4, 5, 6]]), target_of([6, 5])
+    assert not model(source, target).allclose(model(source, target))
+    model.eval()
+    assert model(source, target).equal(model(source, target))
+
+
+def test_dropout_and_noise_are_where_the_configuration_says() -> None:
+    model = Transformer(config(dropout=0.1, attention_dropout=0.2, attention_noise=0.3), VOCABULARY)
+    rates: dict[float, set[str]] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Dropout):
+            rates.setdefault(module.p, set()).add(name)
+    layers = [f"{stack}coder_layers.{n}." for stack in ("en", "de") for n in (0, 1)]
+    attentions = [f"{layer}self_attention" for layer in layers] + [f"{layer}cross_attention" for layer in layers[2:]]
+    assert rates == {
+        0.1: {"dropout", *(f"{layer}dropout" for layer in layers)},
+        0.2: {f"{attention}.dropout" for attention in attentions},
+    }
+    noises = {name: module.noise for name, module in model.named_modules() if isinstance(module, MultiHeadAttention)}
+    assert noises == {name: 0.3 if "cross" in name else 0.0 for name in attentions}
+
+
+def test_the_model_has_as_many_layers_as_configured_and_takes_its_positions_less_two() -> None:
+    model = Transformer(config(encoder_layers=1, decoder_layers=3), VOCABULARY)
+    maps = model.attention_maps(batch([[4]]), target_of([4]))
+    assert (len(maps.encoder), len(maps.decoder), len(maps.cross)) == (1, 3, 3)
+    assert model.longest_source == 62

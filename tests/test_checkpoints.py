@@ -1,0 +1,215 @@
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from seqrev import checkpoints
+from seqrev.checkpoints import Checkpoint, best_first, list_checkpoints, newest_first, save_checkpoint
+from seqrev.errors import InputError
+from seqrev.files import sha256_of
+from tests.conftest import flip_byte
+
+Tensors = dict[str, dict[str, NDArray[Any]]]
+
+
+def tensors(seed: int = 0) -> Tensors:
+    rng = np.random.default_rng(seed)
+    return {
+        "model": {"a.weight": rng.normal(size=(3, 4)).astype(np.float32), "b": np.array(7, dtype=np.int64)},
+        "optimizer": {"step.a": np.array(3.0, dtype=np.float32), "t": rng.normal(size=(4, 3)).astype(np.float32).T},
+    }
+
+
+def result(exact: float, loss: float = 1.0) -> dict[str, float]:
+    return {"exact_match": exact, "token_accuracy": exact, "loss": loss}
+
+
+def save(folder: Path, step: int, validation: Mapping[str, float] | None = None) -> Checkpoint:
+    return save_checkpoint(folder, step, tensors(step), validation)
+
+
+def steps(folder: Path) -> list[int]:
+    return sorted(int(path.name.removeprefix("step-")) for path in folder.iterdir())
+
+
+def test_what_is_saved_is_loaded_again(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    saved = save_checkpoint(folder, 600, tensors(), result(0.5))
+    (found,) = list_checkpoints(folder)
+    assert found == saved
+    assert (found.step, found.validation, found.path.name) == (600, result(0.5), "step-000600")
+    for name, arrays in tensors().items():
+        loaded = found.load(name)
+        assert loaded.keys() == arrays.keys()
+        for key, value in arrays.items():
+            assert loaded[key].dtype == value.dtype
+            assert loaded[key].shape == value.shape
+            assert np.array_equal(loaded[key], value)
+    found.verify()
+    assert [path.name for path in folder.iterdir()] == ["step-000600"]
+
+
+def test_the_manifest_holds_size_and_digest_of_every_file(tmp_path: Path) -> None:
+    saved = save(tmp_path, 1)
+    manifest = json.loads((saved.path / "manifest.json").read_text())
+    assert manifest["step"] == 1
+    assert set(manifest["files"]) == {"model.safetensors", "optimizer.safetensors"}
+    for name, entry in manifest["files"].items():
+        assert entry["bytes"] == (saved.path / name).stat().st_size
+        assert len(entry["sha256"]) == 64
+
+
+@pytest.mark.parametrize("name", ["model", "optimizer"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "append", "empty", "remove", "folder"])
+def test_a_damaged_file_is_refused(tmp_path: Path, name: str, damage: str) -> None:
+    saved = save(tmp_path, 1)
+    path = saved.path / f"{name}.safetensors"
+    match damage:
+        case "flip":
+            flip_byte(path)
+        case "truncate":
+            path.write_bytes(path.read_bytes()[:-1])
+        case "append":
+            path.write_bytes(path.read_bytes() + b"\x00")
+        case "empty":
+            path.write_bytes(b"")
+        case "remove":
+            path.unlink()
+        case "folder":
+            path.unlink()
+            path.mkdir()
+    (found,) = list_checkpoints(tmp_path)
+    with pytest.raises(InputError, match=path.name):
+        found.load(name)
+    with pytest.raises(InputError, match=path.name):
+        found.verify()
+    other = "optimizer" if name == "model" else "model"
+    assert found.load(other)
+
+
+def test_a_file_that_is_no_safetensors_is_refused_though_its_digest_fits(tmp_path: Path) -> None:
+    saved = save(tmp_path, 1)
+    (saved.path / "model.safetensors").write_bytes(b"junk")
+    manifest = json.loads((saved.path / "manifest.json").read_text())
+    manifest["files"]["model.safetensors"]["sha256"] = sha256_of(saved.path / "model.safetensors")
+    (saved.path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="cannot be read"):
+        list_checkpoints(tmp_path)[0].load("model")
+
+
+def test_a_file_that_the_manifest_does_not_name_is_refused(tmp_path: Path) -> None:
+    saved = save(tmp_path, 1)
+    (saved.path / "other.safetensors").write_bytes((saved.path / "model.safetensors").read_bytes())
+    with pytest.raises(InputError):
+        list_checkpoints(tmp_path)[0].load("other")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00\xff", b"[]", b"{}", b'{"step": "1", "files": {}}', b'{"step": 1, "files": 3}']
+)
+def test_a_checkpoint_with_a_damaged_manifest_is_passed_over(tmp_path: Path, content: bytes) -> None:
+    save(tmp_path, 1)
+    (save(tmp_path, 2).path / "manifest.json").write_bytes(content)
+    assert [found.step for found in newest_first(tmp_path)] == [1]
+
+
+@pytest.mark.parametrize(
+    "validation",
+    [
+        {"exact_match": None, "loss": 1.0},
+        {"exact_match": "high", "loss": 1.0},
+        {"exact_match": [1], "loss": {}},
+        {"loss": None},
+    ],
+)
+def test_a_manifest_with_a_senseless_validation_does_no_harm(tmp_path: Path, validation: dict[str, Any]) -> None:
+    save(tmp_path, 1, result(0.5))
+    path = save(tmp_path, 2, result(0.4)).path / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "validation": validation}))
+    assert best_first(tmp_path)[0].step == 1
+
+
+def test_what_is_no_checkpoint_is_ignored(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    for name in (".step-000002.123.tmp", "step-000003.tmp", "step-4", "other", "step-abcdef"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text('{"step": 9, "validation": null, "files": {}}')
+    (tmp_path / "step-000005").write_text("a file")
+    assert [found.step for found in list_checkpoints(tmp_path)] == [1]
+
+
+def test_a_missing_folder_has_no_checkpoints(tmp_path: Path) -> None:
+    assert list_checkpoints(tmp_path / "none") == []
+    (tmp_path / "file").write_text("")
+    assert list_checkpoints(tmp_path / "file") == []
+
+
+def test_the_newest_two_and_the_best_stay(tmp_path: Path) -> None:
+    for step, exact in ((100, 0.1), (200, 0.9), (300, 0.2), (400, 0.3), (500, 0.4)):
+        save(tmp_path, step, result(exact))
+    assert steps(tmp_path) == [200, 400, 500]
+    save(tmp_path, 550)
+    assert steps(tmp_path) == [200, 500, 550]
+    save(tmp_path, 600, result(0.95))
+    assert steps(tmp_path) == [550, 600]
+    assert [found.step for found in newest_first(tmp_path)] == [600, 550]
+
+
+def test_best_is_exact_match_then_loss_then_the_later_step_and_unvalidated_last(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(checkpoints, "KEEP", 99)
+    for step, validation in (
+        (100, result(0.9, loss=0.5)),
+        (200, result(0.9, loss=0.1)),
+        (300, result(0.8, loss=0.0)),
+        (400, result(0.9, loss=0.1)),
+        (500, None),
+        (600, result(0.0, loss=9.0)),
+    ):
+        save(tmp_path, step, validation)
+    assert [found.step for found in best_first(tmp_path)] == [400, 200, 100, 300, 600, 500]
+
+
+@pytest.mark.parametrize("validation", [None, result(0.1)])
+def test_what_was_just_saved_stays_though_newer_ones_stand(tmp_path: Path, validation: dict[str, float] | None) -> None:
+    """As after going back to an early checkpoint, because the newer ones are damaged."""
+    for step in (100, 200, 300):
+        save(tmp_path, step, result(step / 1000))
+    saved = save(tmp_path, 50, validation)
+    assert saved.path.is_dir()
+    assert saved.load("model")
+
+
+def test_a_step_that_is_saved_again_replaces_the_damaged_one(tmp_path: Path) -> None:
+    flip_byte(save(tmp_path, 100).path / "model.safetensors")
+    save(tmp_path, 100, result(0.5))
+    (found,) = list_checkpoints(tmp_path)
+    found.verify()
+    assert found.validation == result(0.5)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_save_that_fails_leaves_nothing_and_harms_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    save(tmp_path, 100, result(0.5))
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_json", fail)
+        with pytest.raises(error):
+            save(tmp_path, 200)
+    assert steps(tmp_path) == [100]
+    list_checkpoints(tmp_path)[0].verify()
+
+
+def test_a_folder_left_by_a_crash_does_not_hinder_the_next_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getpid", lambda: 123)
+    (tmp_path / ".step-000100.123.tmp").mkdir()
+    (tmp_path / ".step-000100.123.tmp" / "model.safetensors").write_bytes(b"half")
+    save(tmp_path, 100).verify()
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000100"]

@@ -1,0 +1,399 @@
+import collections
+import hashlib
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqrev import data
+from seqrev.config import Config, TaskConfig, load_config
+from seqrev.data import SPLITS, Batches, Split
+from seqrev.errors import InputError, UsageError
+from tests.conftest import flip_byte
+
+SMALL = ("task.symbols=6", "task.max_length=5", "data.train=700", "data.validation=60", "data.test=50")
+few = settings(max_examples=25, deadline=None)
+
+
+def config_of(*overrides: str) -> Config:
+    return load_config(overrides=[*SMALL, *overrides])
+
+
+def rows_in(folder: Path, split: str) -> list[dict[str, list[int]]]:
+    return [json.loads(line) for line in (folder / f"{split}.jsonl").read_text().splitlines()]
+
+
+def split_by_hand(sequence: list[int]) -> str:
+    """The documented function, in plain integers."""
+    mask = 2**64 - 1
+    mixed = len(sequence)
+    for symbol in sequence:
+        mixed = (mixed * 0x9E3779B97F4A7C15 + symbol + 1) & mask
+    mixed = ((mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9) & mask
+    mixed = ((mixed ^ mixed >> 27) * 0x94D049BB133111EB) & mask
+    percent = (mixed ^ mixed >> 31) % 100
+    return "train" if percent < 80 else "validation" if percent < 90 else "test"
+
+
+# --- the split ------------------------------------------------------------------------------------------------------
+
+
+@few
+@given(st.lists(st.lists(st.integers(0, 999_999), min_size=7, max_size=7), min_size=1, max_size=20))
+def test_the_split_is_a_function_of_the_sequence_alone(rows: list[list[int]]) -> None:
+    together = [SPLITS[index] for index in data.split_of(np.array(rows, dtype=np.int32))]
+    assert together == [split_by_hand(row) for row in rows]
+    assert together == [SPLITS[int(data.split_of(np.array([row], dtype=np.int64))[0])] for row in rows]
+
+
+def test_the_split_never_changes_between_versions() -> None:
+    rows = np.array([[4, 8, 2, 9], [1, 2, 3, 4], [0, 0, 0, 0], [9, 9, 9, 9], [5, 1, 0, 7], [3, 3, 8, 1]])
+    assert [SPLITS[index] for index in data.split_of(rows)] == [split_by_hand(row) for row in rows.tolist()]
+
+
+@pytest.mark.parametrize(("symbols", "length"), [(10, 4), (2, 14), (200, 2)])
+def test_four_fifths_are_for_training_and_a_tenth_each_is_held_out(symbols: int, length: int) -> None:
+    every = np.array(list(itertools.product(range(symbols), repeat=length)))
+    shares = np.bincount(data.split_of(every), minlength=3) / len(every)
+    assert np.abs(shares - [0.8, 0.1, 0.1]).max() < 0.02
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize(("symbols", "length"), [(3, 4), (10, 12)])
+def test_samples_are_of_their_split(split: Split, symbols: int, length: int) -> None:
+    rows = data.sample(np.random.default_rng(0), split, length, 200, symbols)
+    assert rows.shape == (200, length)
+    assert rows.min() >= 0
+    assert rows.max() == symbols - 1
+    assert {split_by_hand(row) for row in rows.tolist()} == {split}
+
+
+def test_samples_are_uniform_over_the_split() -> None:
+    members = [row for row in itertools.product(range(4), repeat=3) if split_by_hand(list(row)) == "train"]
+    rows = data.sample(np.random.default_rng(0), "train", 3, 400 * len(members), 4).tolist()
+    counts = collections.Counter(map(tuple, rows))
+    assert set(counts) == set(members)
+    assert all(300 < count < 500 for count in counts.values())
+
+
+def test_a_sample_from_an_empty_split_is_refused() -> None:
+    with pytest.raises(UsageError, match="No validation sequence of length 1"):
+        data.sample(np.random.default_rng(0), "validation", 1, 5, 2)
+
+
+# --- datasets -------------------------------------------------------------------------------------------------------
+
+
+def test_a_manifest_says_what_is_in_the_files(tmp_path: Path) -> None:
+    manifest = data.write_dataset(config_of(), tmp_path / "data")
+    assert json.loads((tmp_path / "data" / "manifest.json").read_text()) == manifest
+    digests = ""
+    counted: dict[int, dict[str, int]] = {}
+    for split, rows in (("train", 700), ("validation", 60), ("test", 50)):
+        found = rows_in(tmp_path / "data", split)
+        digest = hashlib.sha256((tmp_path / "data" / f"{split}.jsonl").read_bytes()).hexdigest()
+        assert manifest["splits"][split] == {"rows": rows, "sha256": digest}
+        assert len(found) == rows
+        digests += digest
+        for row in found:
+            length = len(row["src"])
+            counted.setdefault(length, {"train": 0, "validation": 0, "test": 0})[split] += 1
+    assert manifest["by_length"] == [{"length": length, **counted[length]} for length in sorted(counted)]
+    assert manifest["sha256"] == hashlib.sha256(digests.encode()).hexdigest()
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
+        "manifest.json",
+        "test.jsonl",
+        "train.jsonl",
+        "validation.jsonl",
+    ]
+
+
+def test_every_row_is_json_with_source_and_target_and_of_its_split(tmp_path: Path) -> None:
+    data.write_dataset(config_of(), tmp_path / "data")
+    for split in SPLITS:
+        for row in rows_in(tmp_path / "data", split):
+            assert row == {"src": row["src"], "tgt": row["src"][::-1]}
+            assert 1 <= len(row["src"]) <= 5
+            assert set(row["src"]) <= set(range(6))
+            assert split_by_hand(row["src"]) == split
+
+
+@pytest.mark.parametrize(("symbols", "shortest", "longest"), [(60, 1, 1), (10, 2, 2), (10, 1, 2), (3, 1, 5), (10, 1, 10)])
+def test_splits_have_nothing_in_common_and_held_out_rows_are_all_different(
+    tmp_path: Path, symbols: int, shortest: int, longest: int
+) -> None:
+    task = TaskConfig(symbols=symbols, min_length=shortest, max_length=longest)
+    sizes = {split: min(80, data.capacity(split, task)) for split in ("validation", "test")}
+    assert min(sizes.values()) > 0
+    config = Config.model_validate({"task": task.model_dump(), "data": {"train": 1500, **sizes}})
+    manifest = data.write_dataset(config, tmp_path / "data")
+    rows = {str(split): [tuple(row["src"]) for row in rows_in(tmp_path / "data", split)] for split in SPLITS}
+    for one, other in itertools.combinations(rows, 2):
+        assert not set(rows[one]) & set(rows[other])
+    assert manifest["overlap"] == 0
+    for split, size in sizes.items():
+        assert len(set(rows[split])) == len(rows[split]) == size
+
+
+def test_overlap_is_counted_on_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "rows_of", lambda split, count, config: iter([[(1, 2)] * count]))
+    assert data.write_dataset(config_of(), tmp_path / "data")["overlap"] == 50 + 700
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        data.write_dataset(config_of(f"seed={seed}"), tmp_path / name)
+    for split in SPLITS:
+        one, same, other = ((tmp_path / name / f"{split}.jsonl").read_bytes() for name in "abc")
+        assert one == same
+        assert one != other
+
+
+def test_what_was_held_out_with_one_seed_is_not_trained_on_with_another(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        data.write_dataset(config_of(f"seed={seed}"), tmp_path / str(seed))
+    trained = {tuple(row["src"]) for row in rows_in(tmp_path / "1", "train")}
+    for split in ("validation", "test"):
+        assert trained.isdisjoint(tuple(row["src"]) for row in rows_in(tmp_path / "2", split))
+
+
+def test_lengths_are_uniform() -> None:
+    config = load_config(overrides=["task.min_length=3", "task.max_length=10", "data.train=16000"])
+    counts = collections.Counter(len(row) for chunk in data.rows_of("train", 16_000, config) for row in chunk)
+    assert sorted(counts) == list(range(3, 11))
+    assert all(1750 < count < 2250 for count in counts.values())  # 2000 expected, six standard deviations
+
+
+def test_a_dataset_larger_than_a_chunk_is_written_whole_and_reported(tmp_path: Path) -> None:
+    told: list[int] = []
+    config = config_of(f"data.train={2 * data.CHUNK + 5}", "task.max_length=12")
+    data.write_dataset(config, tmp_path / "data", told.append)
+    assert len(rows_in(tmp_path / "data", "train")) == 2 * data.CHUNK + 5
+    assert sum(told) == 2 * data.CHUNK + 5 + 60 + 50
+    assert len(told) >= 5
+    rows = [tuple(row["src"]) for row in rows_in(tmp_path / "data", "train")]
+    assert rows[: data.CHUNK] != rows[data.CHUNK : 2 * data.CHUNK]  # chunks differ
+
+
+def test_a_split_can_be_filled_to_its_capacity(tmp_path: Path) -> None:
+    task = TaskConfig(symbols=4, max_length=4)
+    sizes = {split: data.capacity(split, task) for split in ("validation", "test")}
+    every = [row for length in range(1, 5) for row in itertools.product(range(4), repeat=length)]
+    for split, size in sizes.items():
+        assert size == sum(split_by_hand(list(row)) == split for row in every)
+    config = Config.model_validate({"task": task.model_dump(), "data": sizes})
+    assert data.write_dataset(config, tmp_path / "data")["overlap"] == 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "split"),
+    [
+        (("task.symbols=2", "task.max_length=1"), "validation"),
+        (("task.symbols=2", "task.max_length=4"), "validation"),
+        (("task.symbols=10", "task.max_length=2", "data.validation=5"), "test"),
+    ],
+)
+def test_an_impossible_dataset_is_refused_with_its_limit_and_nothing_is_written(
+    tmp_path: Path, overrides: tuple[str, ...], split: Split
+) -> None:
+    config = load_config(overrides=overrides)
+    limit = data.capacity(split, config.task)
+    with pytest.raises(UsageError) as caught:
+        data.write_dataset(config, tmp_path / "data")
+    assert f"data.{split} asks for 1,000 different sequences" in str(caught.value)
+    assert f"at most {limit:,}." in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+    if limit:
+        assert caught.value.hint == f"--set data.{split}={limit}"
+
+
+def test_the_hint_of_an_impossible_dataset_leads_to_a_possible_one() -> None:
+    overrides = ["task.symbols=3", "task.max_length=4"]
+    for _ in range(4):
+        try:
+            data.check_possible(load_config(overrides=overrides))
+        except UsageError as error:
+            overrides.append(error.hint.removeprefix("--set "))
+    data.check_possible(load_config(overrides=overrides))
+    assert len(overrides) == 4  # validation and test, one hint each
+
+
+def test_the_largest_task_is_checked_in_little_time() -> None:
+    config = load_config(overrides=["task.max_length=100000", "model.max_positions=200000", "task.symbols=1000000"])
+    data.check_possible(config)
+    assert data.capacity("test", config.task) > 10**9
+
+
+def test_a_stream_has_no_training_split(tmp_path: Path) -> None:
+    manifest = data.write_dataset(config_of("data.stream=true"), tmp_path / "data")
+    assert list(manifest["splits"]) == ["validation", "test"]
+    assert not (tmp_path / "data" / "train.jsonl").exists()
+    with pytest.raises(InputError, match="no train split"):
+        data.load_split(tmp_path / "data", "train", 6)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dataset") / "data"
+    data.write_dataset(config_of(), folder)
+    return folder
+
+
+def test_a_split_is_loaded_as_it_was_written(dataset: Path) -> None:
+    for split in SPLITS:
+        assert data.load_split(dataset, split, 6) == [row["src"] for row in rows_in(dataset, split)]
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "append", "remove", "manifest", "no manifest", "no entry"])
+def test_a_damaged_dataset_is_refused(tmp_path: Path, dataset: Path, damage: str) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(dataset, folder)
+    path, manifest = folder / "test.jsonl", folder / "manifest.json"
+    match damage:
+        case "flip":
+            flip_byte(path)
+        case "truncate":
+            path.write_bytes(path.read_bytes()[:-20])
+        case "append":
+            path.write_bytes(path.read_bytes() + b'{"src": [1], "tgt": [1]}\n')
+        case "remove":
+            path.unlink()
+        case "manifest":
+            manifest.write_bytes(b"\x00\xff")
+        case "no manifest":
+            manifest.unlink()
+        case "no entry":
+            manifest.write_text('{"splits": []}')
+    with pytest.raises(InputError):
+        data.load_split(folder, "test", 6)
+
+
+# --- reading sequences ----------------------------------------------------------------------------------------------
+
+
+def test_sequences_are_read_as_words_or_as_json(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text('4 8 2 9\n1,2\n{"src": [3, 4]}\n {"tgt": [6, 5], "src": [5, 6], "note": 1}\n7')
+    assert data.read_sequences(path, 10) == [[4, 8, 2, 9], [1, 2], [3, 4], [5, 6], [7]]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("1 x", "'x' is not a whole number"),
+        ("", "empty"),
+        ("99", "99 is not in the vocabulary"),
+        ("1 2 3 4 5 6", "takes 1 to 5"),
+        ("{", "not valid JSON"),
+        ('{"src": ' + "[" * 100_000, "not valid JSON"),
+        ("{}", '"src" must be a list of whole numbers'),
+        ('{"src": "12"}', '"src" must be a list of whole numbers'),
+        ('{"src": [1.0]}', '"src" must be a list of whole numbers'),
+        ('{"src": [true]}', '"src" must be a list of whole numbers'),
+        ('{"src": []}', "empty"),
+        ('{"src": [-1]}', "-1 is not in the vocabulary"),
+        ('{"src": [1000000000000000000000000000000]}', "is not in the vocabulary"),
+        ('{"src": [1, 2], "tgt": [1, 2]}', '"tgt" is not what the task makes of "src"'),
+        ('{"src": [1, 2], "tgt": null}', '"tgt" is not what the task makes of "src"'),
+    ],
+)
+def test_a_faulty_line_is_refused_with_its_number(tmp_path: Path, line: str, says: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(f"1 2\n{line}\n3 4\n")
+    with pytest.raises(UsageError) as caught:
+        data.read_sequences(path, 10, longest=5)
+    assert str(caught.value).startswith("Line 2: ")
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(None, "There is no file"), (b"", "is empty"), (b"1 2\n\x80\xff\x00", "is not text")]
+)
+def test_a_file_without_sequences_is_refused(tmp_path: Path, content: bytes | None, says: str) -> None:
+    path = tmp_path / "a.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        data.read_sequences(path, 10)
+    with pytest.raises(InputError, match="There is no file"):
+        data.read_sequences(tmp_path, 10)
+
+
+# --- batches --------------------------------------------------------------------------------------------------------
+
+
+def rows_of(config: Config) -> list[tuple[int, ...]]:
+    return [row for chunk in data.rows_of("train", config.data.train, config) for row in chunk]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_batch_is_a_function_of_configuration_and_step_in_any_order(stream: bool) -> None:
+    config = config_of("train.batch_size=32")
+    rows = None if stream else rows_of(config)
+    in_order = [Batches(config, rows)[step] for step in range(60)]
+    batches = Batches(config, rows)
+    for step in np.random.default_rng(0).permutation(60).tolist():
+        assert np.array_equal(batches[step], in_order[step])
+    others = [Batches(config_of("train.batch_size=32", "seed=9"), rows)[step] for step in range(60)]
+    assert not all(np.array_equal(one, other) for one, other in zip(in_order, others, strict=True))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_batch_is_full_and_of_one_length(stream: bool) -> None:
+    config = config_of("train.batch_size=32")
+    batches = Batches(config, None if stream else rows_of(config))
+    shapes = {batches[step].shape for step in range(200)}
+    assert shapes == {(32, length) for length in range(1, 6)}
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32, 1000])
+def test_every_training_row_is_in_every_epoch(batch_size: int) -> None:
+    config = config_of(f"train.batch_size={batch_size}", "data.train=300")
+    rows = rows_of(config)
+    per_length = collections.Counter(map(len, rows))
+    steps = sum(-(-count // batch_size) for count in per_length.values())
+    batches = Batches(config, rows)
+    orders = []
+    for epoch in range(3):
+        seen = collections.Counter(
+            tuple(row) for step in range(epoch * steps, (epoch + 1) * steps) for row in batches[step].tolist()
+        )
+        expected = collections.Counter(rows)
+        assert seen.keys() == expected.keys()
+        assert all(seen[row] >= expected[row] for row in expected)
+        assert seen.total() == steps * batch_size
+        orders.append([batches[step].tolist() for step in range(epoch * steps, (epoch + 1) * steps)])
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_a_stream_holds_only_training_sequences_and_never_repeats_a_batch() -> None:
+    config = config_of("train.batch_size=64", "task.max_length=8", "task.min_length=6")
+    batches = Batches(config, None)
+    seen: list[Any] = []
+    for step in range(20):
+        batch = batches[step].tolist()
+        assert {split_by_hand(row) for row in batch} == {"train"}
+        assert batch not in seen
+        seen.append(batch)
+
+
+def test_a_stream_passes_over_lengths_without_a_training_sequence() -> None:
+    task = TaskConfig(symbols=2, max_length=3)
+    present = data.available_lengths("train", task)
+    every = [row for length in (1, 2, 3) for row in itertools.product(range(2), repeat=length)]
+    assert present == sorted({len(row) for row in every if split_by_hand(list(row)) == "train"})
+
+
+@few
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6), max_size=30))
+def test_grouping_by_length_keeps_every_row_and_the_order(rows: list[list[int]]) -> None:
+    groups = data.group_by_length(rows)
+    assert list(groups) == sorted({len(row) for row in rows})
+    for length, group in groups.items():
+        assert group.tolist() == [row for row in rows if len(row) == length]

@@ -1,0 +1,276 @@
+"""Search against what it stands for, written out naively: uncached argmax, and all sequences there are."""
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqrev import decoding
+from seqrev.config import ModelConfig
+from seqrev.decoding import PATIENCE, Decoded, decode, search
+from seqrev.model.transformer import Transformer
+from seqrev.task import BOS, EOS, FIRST_SYMBOL, PAD, vocabulary_size
+
+SEEDS = range(8)
+CLOSE = 1e-4  # log-probabilities are float32
+
+
+@functools.cache
+def loud(seed: int, symbols: int = 5, max_positions: int = 64) -> Transformer:
+    """An untrained model in float64, loud enough that answers differ from source to source."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        shape = {"d_model": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 2, "d_ff": 16}
+        model = Transformer(ModelConfig.model_validate(shape | {"max_positions": max_positions}), vocabulary_size(symbols))
+        for name, parameter in model.named_parameters():
+            if "embedding" not in name:
+                parameter.data += 0.4 * torch.randn_like(parameter)
+    return model.double().eval().requires_grad_(False)
+
+
+def with_bias(model: Transformer, **biases: float) -> Transformer:
+    """A copy which likes or dislikes a special token."""
+    copy = Transformer(model.config, model.output.out_features).double().eval().requires_grad_(False)
+    copy.load_state_dict(model.state_dict())
+    for name, bias in biases.items():
+        copy.output.bias[{"PAD": PAD, "BOS": BOS, "EOS": EOS}[name]] = bias
+    return copy
+
+
+def rows(symbols: int = 5, longest: int = 8, count: int = 12, seed: int = 0) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, longest + 1, (count,), generator=generator).tolist()
+    return [torch.randint(symbols, (length,), generator=generator).tolist() for length in lengths]
+
+
+def ids_of(source: Sequence[int]) -> torch.Tensor:
+    return torch.tensor([[BOS, *(symbol + FIRST_SYMBOL for symbol in source), EOS]])
+
+
+def log_probability(model: Transformer, source: Sequence[int], tokens: Sequence[int]) -> float:
+    """What the model gives to a sequence of emitted ids, in one parallel pass."""
+    scores = model(ids_of(source), torch.tensor([[BOS, *tokens[:-1]]])).log_softmax(-1)[0]
+    return sum(float(scores[place, token]) for place, token in enumerate(tokens))
+
+
+def emitted(answer: Decoded) -> list[int]:
+    return [symbol + FIRST_SYMBOL for symbol in answer.output] + [EOS] * answer.finished
+
+
+def naive_greedy(model: Transformer, source: Sequence[int], limit: int) -> tuple[list[int], bool]:
+    tokens = [BOS]
+    while len(tokens) <= limit:
+        logits = model(ids_of(source), torch.tensor([tokens]))[0, -1].tolist()
+        best = max((token for token in range(len(logits)) if token not in (PAD, BOS)), key=lambda token: logits[token])
+        if best == EOS:
+            return tokens[1:], True
+        tokens.append(best)
+    return tokens[1:], False
+
+
+def check_greedy(model: Transformer, sources: Sequence[Sequence[int]], answers: Sequence[Decoded]) -> None:
+    for source, answer in zip(sources, answers, strict=True):
+        tokens, finished = naive_greedy(model, source, len(source) + 1 + PATIENCE)
+        assert answer.output == [token - FIRST_SYMBOL for token in tokens]
+        assert answer.finished is finished
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_greedy_is_the_naive_uncached_loop(seed: int) -> None:
+    sources = rows(seed=seed)
+    check_greedy(loud(seed), sources, decode(loud(seed), sources))
+
+
+def test_the_models_of_these_tests_end_at_once_and_late_and_never() -> None:
+    """Otherwise the laws here would be tested on nothing."""
+    answers = [answer for seed in SEEDS for answer in decode(loud(seed), rows(seed=seed))]
+    assert {answer.finished for answer in answers} == {True, False}
+    assert len({len(answer.output) for answer in answers if answer.finished}) > 4
+    assert len({tuple(answer.output) for answer in answers}) > len(answers) // 3
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_padding_and_bos_are_never_emitted(seed: int, beam: int) -> None:
+    model, sources = with_bias(loud(seed), PAD=20.0, BOS=20.0), rows()
+    answers = decode(model, sources, beam)
+    assert all(symbol >= 0 for answer in answers for symbol in answer.output)
+    if beam == 1:
+        check_greedy(model, sources, answers)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.sampled_from(SEEDS),
+    sources=st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=8), min_size=1, max_size=5),
+    beam=st.sampled_from([1, 2, 4]),
+)
+def test_the_log_probability_is_that_of_a_teacher_forced_pass(seed: int, sources: list[list[int]], beam: int) -> None:
+    for source, answer in zip(sources, decode(loud(seed), sources, beam), strict=True):
+        expected = log_probability(loud(seed), source, emitted(answer))
+        assert answer.log_probability == pytest.approx(expected, abs=CLOSE)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.sampled_from(SEEDS),
+    sources=st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=8), min_size=1, max_size=5),
+    beam=st.sampled_from([1, 2, 3]),
+)
+def test_an_answer_depends_on_its_source_alone(seed: int, sources: list[list[int]], beam: int) -> None:
+    """Not on the batch, and so neither on padding, order, or which rows were done before."""
+    for source, answer in zip(sources, decode(loud(seed), sources, beam), strict=True):
+        (alone,) = decode(loud(seed), [source], beam)
+        assert (answer.output, answer.finished) == (alone.output, alone.finished)
+        assert answer.log_probability == pytest.approx(alone.log_probability, abs=CLOSE)
+
+
+@pytest.mark.parametrize("at_once", [1, 25, 60])
+@pytest.mark.parametrize("beam", [1, 2])
+def test_answers_come_in_the_order_of_the_sources_however_they_are_batched(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, beam: int
+) -> None:
+    model, sources = loud(1), rows(longest=12, count=20)
+    expected = [decode(model, [source], beam)[0] for source in sources]
+    assert len({tuple(answer.output) for answer in expected}) > 5
+    batches: list[int] = []
+
+    def spy(model: Transformer, source: torch.Tensor, limits: Sequence[int], beam: int) -> list[Decoded]:
+        batches.append(source.numel() * beam if len(source) > 1 else 0)
+        return search(model, source, limits, beam)
+
+    monkeypatch.setattr(decoding, "TOKENS_AT_ONCE", at_once)
+    monkeypatch.setattr(decoding, "search", spy)
+    answers = decode(model, sources, beam)
+    assert [(answer.output, answer.finished) for answer in answers] == [
+        (answer.output, answer.finished) for answer in expected
+    ]
+    assert len(batches) > 1
+    assert max(batches) <= at_once
+
+
+def test_no_source_has_no_answer() -> None:
+    assert decode(loud(0), []) == []
+
+
+# --- beam search ------------------------------------------------------------------------------------------------------
+
+
+def most_probable(model: Transformer, source: Sequence[int], limit: int) -> tuple[list[int], float]:
+    """The best of every answer there is: ended by EOS within the limit, or as long as the limit."""
+    symbols = range(FIRST_SYMBOL, model.output.out_features)
+    every = [[*body, EOS] for length in range(limit) for body in itertools.product(symbols, repeat=length)] + [
+        list(body) for body in itertools.product(symbols, repeat=limit)
+    ]
+    return max(((tokens, log_probability(model, source, tokens)) for tokens in every), key=lambda pair: pair[1])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_wide_beam_finds_the_most_probable_of_all_answers(seed: int) -> None:
+    model, limits = loud(seed, symbols=2), [4, 3]
+    sources = [[0, 1], [1, 1]]
+    answers = search(model, torch.cat([ids_of(source) for source in sources]), limits, beam=31)  # 15 ended, 16 not
+    for source, limit, answer in zip(sources, limits, answers, strict=True):
+        tokens, score = most_probable(model, source, limit)
+        assert emitted(answer) == tokens
+        assert answer.finished == (tokens[-1] == EOS)
+        assert answer.log_probability == pytest.approx(score, abs=CLOSE)
+
+
+def test_the_most_probable_answer_is_not_always_the_greedy_one() -> None:
+    """So the test above tells the two apart."""
+    sources = [[0, 1], [1, 1]]
+    greedy, wide = (
+        [
+            emitted(answer)
+            for seed in SEEDS
+            for answer in search(loud(seed, symbols=2), torch.cat([ids_of(source) for source in sources]), [4, 3], beam)
+        ]
+        for beam in (1, 31)
+    )
+    assert greedy != wide
+
+
+def naive_beam(model: Transformer, source: Sequence[int], limit: int, beam: int) -> tuple[list[int], float]:
+    """Beam search over plain lists, each hypothesis scored from the start."""
+    hypotheses: list[tuple[list[int], float]] = [([], 0.0)]
+    for _ in range(limit):
+        candidates = []
+        for tokens, score in hypotheses:
+            if tokens and tokens[-1] == EOS:
+                candidates.append((tokens, score))
+                continue
+            following = model(ids_of(source), torch.tensor([[BOS, *tokens]])).log_softmax(-1)[0, -1].tolist()
+            candidates += [(([*tokens, token]), score + following[token]) for token in range(EOS, len(following))]
+        hypotheses = sorted(candidates, key=lambda pair: -pair[1])[:beam]
+        if hypotheses[0][0][-1] == EOS:
+            break
+    return hypotheses[0]
+
+
+@pytest.mark.parametrize("beam", [1, 2, 4])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_beam_search_is_the_naive_one(seed: int, beam: int) -> None:
+    model, sources = loud(seed), rows(count=5, longest=5, seed=seed)
+    for source, answer in zip(sources, decode(model, sources, beam), strict=True):
+        tokens, score = naive_beam(model, source, len(source) + 1 + PATIENCE, beam)
+        assert emitted(answer) == tokens
+        assert answer.log_probability == pytest.approx(score, abs=CLOSE)
+
+
+def test_a_beam_wider_than_the_vocabulary_is_allowed() -> None:
+    (wide,) = decode(loud(0, symbols=2), [[0, 1]], beam=40)
+    (narrow,) = decode(loud(0, symbols=2), [[0, 1]])
+    assert wide.log_probability >= narrow.log_probability - CLOSE
+
+
+# --- where it ends ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_an_answer_that_never_ends_is_cut_off_and_says_so(beam: int) -> None:
+    answers = decode(with_bias(loud(0), EOS=-1e3), [[1], [2, 3, 4], [0, 1]], beam)
+    assert [len(answer.output) for answer in answers] == [12, 14, 13]  # the source, EOS, and ten more
+    assert not any(answer.finished for answer in answers)
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_an_answer_may_be_empty(beam: int) -> None:
+    answers = decode(with_bias(loud(0), EOS=1e3), [[1], [2, 3, 4]], beam)
+    assert answers == [Decoded([], True, 0.0)] * 2
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_no_answer_is_longer_than_the_positions_of_the_model(beam: int) -> None:
+    model = with_bias(loud(0, max_positions=8), EOS=-1e3)
+    longest = [1] * model.longest_source
+    answers = decode(model, [[1], longest], beam)
+    assert [len(answer.output) for answer in answers] == [8, 8]
+    assert not any(answer.finished for answer in answers)
+
+
+def test_a_row_that_ends_at_its_last_token_has_finished() -> None:
+    seed, source, answer = next(
+        (seed, source, answer)
+        for seed in SEEDS
+        for source, answer in zip(rows(seed=seed), decode(loud(seed), rows(seed=seed)), strict=True)
+        if answer.finished and len(answer.output) > 1
+    )
+    tokens = len(answer.output) + 1
+    assert search(loud(seed), ids_of(source), [tokens], 1)[0].finished
+    (cut,) = search(loud(seed), ids_of(source), [tokens - 1], 1)
+    assert (cut.output, cut.finished) == (answer.output, False)
+
+
+def test_the_model_and_its_gradients_are_left_alone() -> None:
+    model = with_bias(loud(0), EOS=0.0).requires_grad_(True)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    (answer,) = decode(model, [[1, 2]], beam=2)
+    assert math.isfinite(answer.log_probability)
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())

@@ -1,0 +1,269 @@
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+from seqrev.config import Config, load_config
+from seqrev.errors import InputError, UsageError
+from seqrev.runs import MetricsWriter, Run, find_run, open_run, read_metrics
+from tests.conftest import child_environment
+
+
+def always(_: Run) -> bool:
+    return True
+
+
+def test_runs_are_numbered_from_one(tmp_path: Path) -> None:
+    assert [open_run(tmp_path / "a" / "runs", Config()).path.name for _ in range(3)] == ["001", "002", "003"]
+
+
+def test_a_number_is_never_used_again(tmp_path: Path) -> None:
+    for name in ("001", "007", "notes", "1000", ".002", "3"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "007" / "mine").write_text("untouched")
+    assert open_run(tmp_path, Config()).path.name == "1001"
+    assert (tmp_path / "007" / "mine").read_text() == "untouched"
+
+
+def test_a_file_in_place_of_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "001").write_text("mine")
+    assert open_run(tmp_path, Config()).path.name == "002"
+    assert (tmp_path / "001").read_text() == "mine"
+
+
+def test_a_run_that_appears_meanwhile_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("001", "002"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr("seqrev.runs._numbered_folders", lambda runs_dir: iter(()))
+    assert open_run(tmp_path, Config()).path.name == "003"
+    assert list((tmp_path / "001").iterdir()) == []
+
+
+def test_a_new_run_records_its_configuration_and_where_it_comes_from(tmp_path: Path) -> None:
+    config = load_config(overrides=["seed=7", "train.lr=1e-3"])
+    run = open_run(tmp_path, config)
+    assert run.config() == config
+    record = run.record()
+    assert (record["run"], record["status"], record["seed"]) == ("001", "opened", 7)
+    assert {"command", "versions", "platform", "git", "opened"} <= record.keys()
+    assert {"python", "torch", "numpy", "seqrev"} <= record["versions"].keys()
+    run.update(status="done", extra=1)
+    assert run.record() == {**record, "status": "done", "extra": 1}
+    assert run.has_config()
+    assert not run.has_dataset()
+    assert not run.has_checkpoint()
+    assert sorted(path.name for path in run.path.iterdir()) == ["config.yaml", "run.json"]
+
+
+def test_threads_that_open_runs_at_once_get_one_each(tmp_path: Path) -> None:
+    barrier = Barrier(16)
+
+    def work(_: int) -> list[str]:
+        barrier.wait()
+        return [open_run(tmp_path, Config()).path.name for _ in range(2)]
+
+    with ThreadPoolExecutor(16) as pool:
+        names = [name for names in pool.map(work, range(16)) for name in names]
+    assert sorted(names) == [f"{number:03d}" for number in range(1, 33)]
+
+
+def test_processes_that_open_runs_at_once_get_one_each(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib\n"
+        "from seqrev.config import Config\n"
+        "from seqrev.runs import open_run\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "print(*[open_run(pathlib.Path('runs'), Config()).path.name for _ in range(4)])\n"
+    )
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=child_environment(),
+        )
+        for _ in range(4)
+    ]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    names = [name for worker in workers for name in worker.communicate(timeout=60)[0].split()]
+    assert sorted(names) == [f"{number:03d}" for number in range(1, 17)]
+
+
+@pytest.mark.parametrize("place", ["file", "file/runs", "/proc/seqrev", "/dev/null"])
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError) as caught:
+        open_run(tmp_path / place, Config())
+    assert "No run can be opened in" in str(caught.value)
+    assert "--runs-dir" in caught.value.hint
+
+
+def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, **options: bool) -> None:
+        if not options:  # the run's own folder, not its parents
+            raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(InputError, match="Permission denied"):
+        open_run(tmp_path, Config())
+
+
+@pytest.mark.parametrize("failing", ["config.yaml", "run.json"])
+def test_a_full_disk_is_refused_as_a_known_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    replace = Path.replace
+
+    def refuse(self: Path, target: Path) -> Path:
+        if target.name == failing:
+            raise OSError(28, "No space left on device", str(target))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises((InputError, OSError), match="No space left"):
+        open_run(tmp_path, Config())
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+# --- finding --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    for _ in range(3):
+        open_run(tmp_path, Config())
+    return tmp_path
+
+
+@pytest.mark.parametrize("spec", ["002", "2", "0002", "PATH"])
+def test_a_run_is_found_by_path_or_number(runs_dir: Path, spec: str) -> None:
+    found = find_run(spec.replace("PATH", str(runs_dir / "002")), runs_dir, always, "anything")
+    assert found.path == runs_dir / "002"
+
+
+@pytest.mark.parametrize("spec", [None, "latest"])
+def test_the_latest_run_is_the_highest_number_that_serves(runs_dir: Path, spec: str | None) -> None:
+    (runs_dir / "1000").mkdir()  # no run.json in it
+    assert find_run(spec, runs_dir, always, "anything").path.name == "003"
+    assert find_run(spec, runs_dir, lambda run: run.path.name < "003", "anything").path.name == "002"
+    (runs_dir / "1000" / "run.json").write_text("{}")
+    assert find_run(spec, runs_dir, always, "anything").path.name == "1000"
+
+
+@pytest.mark.parametrize("spec", [None, "latest"])
+def test_no_run_that_serves_is_said(runs_dir: Path, spec: str | None) -> None:
+    with pytest.raises(InputError, match=r"No run in .* has a checkpoint"):
+        find_run(spec, runs_dir, Run.has_checkpoint, "a checkpoint")
+    with pytest.raises(InputError, match=r"No run in .* has a checkpoint"):
+        find_run(spec, runs_dir / "none", always, "a checkpoint")
+
+
+@pytest.mark.parametrize(
+    "spec", ["9", "999", "nowhere/at/all", ".", "", "file", "file/below", "-1", "\x1b[31m", "a" * 300, "1234567890"]
+)
+def test_what_is_no_run_is_refused(runs_dir: Path, spec: str) -> None:
+    (runs_dir / "file").write_text("")
+    with pytest.raises(InputError) as caught:
+        find_run(spec, runs_dir, always, "anything")
+    assert "is not a run folder" in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_named_run_that_does_not_serve_is_refused_with_what_to_do(runs_dir: Path) -> None:
+    with pytest.raises(InputError, match="002 does not have a checkpoint") as caught:
+        find_run("2", runs_dir, Run.has_checkpoint, "a checkpoint")
+    assert caught.value.hint == f"seqrev train --run {runs_dir / '002'}"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x00", b"[]"])
+def test_a_damaged_record_is_refused(runs_dir: Path, content: bytes) -> None:
+    (runs_dir / "002" / "run.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"run\.json"):
+        find_run("2", runs_dir, always, "anything").record()
+
+
+def test_a_damaged_configuration_is_refused(runs_dir: Path) -> None:
+    run = Run(runs_dir / "002")
+    (run.path / "config.yaml").write_bytes(b"\x80\x00")
+    with pytest.raises(InputError, match=r"config\.yaml"):
+        run.config()
+    (run.path / "config.yaml").write_text("task: {symbols: x}")
+    with pytest.raises((InputError, UsageError), match=r"config\.yaml"):
+        run.config()
+
+
+def test_numbered_files_are_never_given_twice(tmp_path: Path) -> None:
+    run = open_run(tmp_path, Config())
+    for name in ("001.png", "002.png"):
+        path = run.numbered("attention", ".png")
+        assert path == run.path / "attention" / name
+        path.write_text("")
+    (run.path / "attention" / "009.svg").write_text("")
+    (run.path / "attention" / "notes.txt").write_text("")
+    assert run.numbered("attention", ".png").name == "010.png"
+
+
+# --- metrics --------------------------------------------------------------------------------------------------------
+
+
+def test_events_are_lines_of_json(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    writer = MetricsWriter(path, 0)
+    writer.append(event="train", step=1, loss=0.1 + 0.2)
+    writer.sync()
+    assert read_metrics(path) == [{"event": "train", "step": 1, "loss": 0.1 + 0.2}]
+    with pytest.raises(ValueError, match="JSON compliant"):
+        writer.append(event="train", step=2, loss=float("nan"))
+    writer.append(event="train", step=2, loss=1)
+    writer.close()
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
+
+
+def test_events_that_will_be_repeated_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps({"step": step, "seconds": step / 10}) + "\n" for step in (1, 10, 20, 20, 30)))
+    writer = MetricsWriter(path, 20)
+    assert [row["step"] for row in read_metrics(path)] == [1, 10, 20, 20]
+    assert writer.seconds == 2.0
+    writer.append(step=25)
+    writer.close()
+    assert [row["step"] for row in read_metrics(path)] == [1, 10, 20, 20, 25]
+    MetricsWriter(path, 0).close()
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize("torn", [b'{"step": 3, "lo', b'{"step": 3', b'"', b"\x00\x00\x00", b"\xff\xfe", b"{}", b"[1]"])
+def test_a_torn_last_line_is_passed_over(tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n{"step": 2}\n' + torn)
+    assert [row["step"] for row in read_metrics(path)] == [1, 2]
+    writer = MetricsWriter(path, 2)
+    writer.append(step=3)
+    writer.close()
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 3}\n'
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"{}", b"[1]", b'{"step": "1"}', b'{"step": true}', b"\xff", b"[" * 100_000])
+def test_damage_before_the_last_line_is_refused_with_its_number(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 2}\n')
+    with pytest.raises(InputError, match="line 2"):
+        read_metrics(path)
+
+
+def test_a_missing_history_is_empty_and_a_folder_is_refused(tmp_path: Path) -> None:
+    assert read_metrics(tmp_path / "none") == []
+    with pytest.raises(InputError, match="cannot be read"):
+        read_metrics(tmp_path)

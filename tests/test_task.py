@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqrev import task
+from seqrev.errors import UsageError
+
+few = settings(max_examples=25, deadline=None)
+sequences = st.lists(st.integers(0, 99), min_size=1, max_size=30)
+
+
+@few
+@given(sequences)
+def test_the_rule_is_reversal_and_twice_it_is_the_identity(symbols: list[int]) -> None:
+    source = np.array(symbols)
+    assert task.apply_rule(source).tolist() == symbols[::-1]
+    assert task.apply_rule(task.apply_rule(source)).tolist() == symbols
+
+
+@few
+@given(sequences)
+def test_source_of_output_points_at_what_the_rule_emits(symbols: list[int]) -> None:
+    source = np.array([symbols, symbols[::-1]])
+    indices = task.source_of_output(source)
+    assert indices.shape == source.shape
+    for row, places in zip(source, indices, strict=True):
+        assert [int(row[place]) for place in places] == task.apply_rule(row).tolist()
+
+
+def test_the_rule_works_on_every_row_of_a_batch() -> None:
+    batch = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.int32)
+    assert task.apply_rule(batch).tolist() == [[3, 2, 1], [6, 5, 4]]
+
+
+@few
+@given(sequences)
+def test_framing_and_decoding_is_the_identity(symbols: list[int]) -> None:
+    ids = task.frame(np.array(symbols)).tolist()
+    assert len(ids) == len(symbols) + 2
+    assert (ids[0], ids[-1]) == (task.BOS, task.EOS)
+    assert min(ids[1:-1]) >= task.FIRST_SYMBOL
+    assert task.decode(ids[1:]) == symbols
+
+
+def test_framing_keeps_leading_axes() -> None:
+    framed = task.frame(np.array([[0, 1], [2, 3]], dtype=np.int32))
+    assert framed.tolist() == [[1, 3, 4, 2], [1, 5, 6, 2]]
+    assert framed.dtype == np.int64
+
+
+def test_decoding_stops_at_the_first_end_and_needs_none() -> None:
+    assert task.decode([5, 2, 6, 2]) == [2]
+    assert task.decode([5, 6]) == [2, 3]
+    assert task.decode([2]) == []
+
+
+def test_the_vocabulary_has_three_ids_more_than_symbols() -> None:
+    assert task.vocabulary_size(10) == 13
+    assert [task.token_name(token) for token in range(5)] == ["<PAD>", "<BOS>", "<EOS>", "0", "1"]
+
+
+@few
+@given(sequences, st.sampled_from([" ", ",", ", ", "\t", "  "]))
+def test_what_is_printed_can_be_parsed(symbols: list[int], separator: str) -> None:
+    assert task.parse_sequence(separator.join(map(str, symbols)) + "\n", symbols=100) == symbols
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "empty"),
+        ("  , ,", "empty"),
+        ("4 x 2", "'x' is not a whole number"),
+        ("4.0", "'4.0' is not a whole number"),
+        ("1_0", "'1_0' is not a whole number"),
+        ("--1", "'--1' is not a whole number"),
+        ("+1", "'+1' is not a whole number"),
+        ("٣", "is not a whole number"),
+        ("²", "is not a whole number"),
+        ("1" * 5000, "is not a whole number"),
+        ("10", "10 is not in the vocabulary; the symbols are 0 to 9"),
+        ("-1", "-1 is not in the vocabulary"),
+        ("1 2 3 4 5 6", "6 symbols; this model takes 1 to 5"),
+        ("\x1b[31m", "is not a whole number"),
+    ],
+)
+def test_a_wrong_sequence_is_refused_with_its_reason(text: str, says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        task.parse_sequence(text, symbols=10, longest=5)
+    assert says in str(caught.value)
+    assert len(str(caught.value)) < 200
+    assert "\x1b" not in str(caught.value)
+    assert caught.value.hint.startswith("seqrev decode ")
+
+
+def test_the_example_in_the_hint_fits_the_vocabulary() -> None:
+    with pytest.raises(UsageError) as caught:
+        task.check([5], symbols=3)
+    assert all(0 <= int(word) < 3 for word in caught.value.hint.split()[2:])
+
+
+def test_the_longest_sequence_that_fits_is_taken() -> None:
+    assert task.parse_sequence("1 2 3 4 5", symbols=10, longest=5) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("value", ["short", "x" * 100, "\x1b[0m\n", 7])
+def test_shorten_is_short_and_printable(value: object) -> None:
+    text = task.shorten(value)
+    assert len(text) <= 24
+    assert text.isprintable()
+    assert text[:5] == ascii(value)[:5]

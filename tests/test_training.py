@@ -1,0 +1,499 @@
+"""Training as a pure function of configuration, seed and step, and as something that can be stopped and continued."""
+
+import math
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seqrev.config import Config, TrainConfig
+from seqrev.errors import InputError, TrainingError
+from seqrev.evaluation import evaluate
+from seqrev.task import BOS, EOS, PAD
+from seqrev.training import (
+    Event,
+    Rows,
+    Step,
+    TrainingState,
+    Validation,
+    fit,
+    learning_rate,
+    load_weights,
+    sample_rows,
+    to_tensors,
+    token_loss,
+    train_step,
+    validate,
+)
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def tiny(**changes: Any) -> Config:
+    """Few weights, few steps, everything random switched on; ``train__lr=1`` changes one field."""
+    tree: dict[str, Any] = {
+        "seed": 3,
+        "task": {"symbols": 4, "min_length": 1, "max_length": 3},
+        "data": {"train": 40, "validation": 4, "test": 4},
+        "model": {
+            "d_model": 8,
+            "heads": 2,
+            "encoder_layers": 1,
+            "decoder_layers": 1,
+            "d_ff": 8,
+            "dropout": 0.1,
+            "attention_dropout": 0.2,
+            "attention_noise": 0.3,
+        },
+        "train": {"steps": 7, "batch_size": 4, "lr": 1e-2, "warmup": 2, "validate_every": 3},
+    }
+    for name, value in changes.items():
+        section, _, field = name.rpartition("__")
+        (tree[section] if section else tree)[field] = value
+    return Config.model_validate(tree)
+
+
+ROWS = Rows(
+    train=[[0], [1], [2], [3], [0, 1], [2, 3], [1, 1], [3, 0], [2, 2], [1, 2, 3], [3, 2, 1], [0, 0, 1], [3, 3, 0]],
+    validation=[[1, 0], [0, 1, 2], [3, 1], [2]],
+)
+STREAM = Rows(train=None, validation=ROWS.validation)
+BATCH = np.array([[0, 1, 2], [3, 2, 1], [1, 1, 0]])
+
+
+def weights_of(state: TrainingState) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in state.model.state_dict().items()}
+
+
+def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(value.equal(other[name]) for name, value in one.items())
+
+
+def losses(events: list[Event]) -> list[float]:
+    return [event.loss for event in events]
+
+
+# --- learning rate ----------------------------------------------------------------------------------------------------
+
+
+def schedule(**changes: float) -> TrainConfig:
+    return TrainConfig.model_validate({"steps": 100, "lr": 0.5, "warmup": 10, **changes})
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero() -> None:
+    config = schedule()
+    rates = [learning_rate(step, config) for step in range(101)]
+    assert rates[0] == pytest.approx(0.05)
+    assert rates[4] == pytest.approx(0.25)
+    assert rates[9] == 0.5
+    assert rates[10] == 0.5
+    assert rates[55] == pytest.approx(0.25)
+    assert rates[99] == pytest.approx(0.5 / 90)
+    assert rates[100] == 0.0
+    assert np.diff(rates[:10]) == pytest.approx(0.05)
+    assert np.diff(rates[10:]) == pytest.approx(-0.5 / 90)
+
+
+def test_without_warm_up_training_begins_at_the_peak() -> None:
+    rates = [learning_rate(step, schedule(warmup=0)) for step in range(100)]
+    assert rates == pytest.approx([0.5 * (1 - step / 100) for step in range(100)])
+
+
+@settings(max_examples=30, deadline=None)
+@given(steps=st.integers(1, 200), warmup=st.integers(0, 300))
+def test_the_learning_rate_is_positive_and_never_above_its_peak(steps: int, warmup: int) -> None:
+    config = schedule(steps=steps, warmup=warmup)
+    assert all(0 < learning_rate(step, config) <= 0.5 for step in range(steps))
+
+
+def test_a_step_uses_the_rate_of_its_place() -> None:
+    config = tiny()
+    steps = [event for event in fit(config, ROWS) if isinstance(event, Step)]
+    assert [event.lr for event in steps] == [learning_rate(step, config.train) for step in range(7)]
+    state = TrainingState(tiny(train__lr=0.0))
+    before = weights_of(state)
+    train_step(state, BATCH)
+    assert same(before, weights_of(state))
+
+
+# --- loss -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_is_the_mean_of_the_tokens_that_are_not_padding() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 4, 7, generator=generator, dtype=torch.float64)
+    labels = torch.tensor([[3, 6, EOS, PAD], [4, EOS, PAD, PAD]])
+    manual = [
+        math.log(sum(math.exp(logit) for logit in row)) - row[label]
+        for row, label in zip(logits.flatten(0, 1).tolist(), labels.flatten().tolist(), strict=True)
+        if label != PAD
+    ]
+    assert len(manual) == 5
+    assert float(token_loss(logits, labels)) == pytest.approx(sum(manual) / 5, rel=1e-12)
+    logits[labels == PAD] = 100 * torch.randn(3, 7, generator=generator, dtype=torch.float64)
+    assert float(token_loss(logits, labels)) == pytest.approx(sum(manual) / 5, rel=1e-12)
+
+
+def test_source_and_target_are_framed_and_the_target_is_the_reverse() -> None:
+    source, target = to_tensors(np.array([[0, 1, 2], [3, 3, 0]]), torch.device("cpu"))
+    assert source.tolist() == [[BOS, 3, 4, 5, EOS], [BOS, 6, 6, 3, EOS]]
+    assert target.tolist() == [[BOS, 5, 4, 3, EOS], [BOS, 3, 6, 6, EOS]]
+
+
+def calm(**changes: Any) -> TrainingState:
+    """No dropout, no noise."""
+    return TrainingState(tiny(model__dropout=0.0, model__attention_dropout=0.0, model__attention_noise=0.0, **changes))
+
+
+def negative_log_likelihoods(state: TrainingState, source: list[int]) -> list[float]:
+    """Of each token of the right answer, EOS included, given those before it; one pass for each."""
+    ids = torch.tensor([[BOS, *(symbol + 3 for symbol in source), EOS]])
+    answer = [*(symbol + 3 for symbol in reversed(source)), EOS]
+    with torch.no_grad():
+        rows = [state.model(ids, torch.tensor([[BOS, *answer[:place]]]))[0, -1] for place in range(len(answer))]
+    return [-float(row.log_softmax(-1)[token]) for row, token in zip(rows, answer, strict=True)]
+
+
+def test_the_loss_of_a_step_is_that_of_each_next_token_given_those_before_it() -> None:
+    state = calm()
+    manual = [value for source in BATCH.tolist() for value in negative_log_likelihoods(state, source)]
+    step = train_step(state, BATCH)
+    assert step.loss == pytest.approx(sum(manual) / len(manual), abs=1e-5)
+    assert step.tokens == len(manual) == 12
+    assert step.step == state.step == 1
+
+
+def test_the_loss_of_a_validation_is_the_mean_over_all_tokens_of_all_lengths() -> None:
+    state = calm()
+    for step in range(3):
+        train_step(state, BATCH[:, : step + 1])
+    manual = [value for source in ROWS.validation for value in negative_log_likelihoods(state, list(source))]
+    validation = validate(state, ROWS.validation)
+    assert validation.loss == pytest.approx(sum(manual) / len(manual), abs=1e-5)
+    assert validation.step == 3
+
+
+def test_a_validation_is_free_running_without_dropout_and_changes_no_weight() -> None:
+    state = TrainingState(tiny(model__dropout=0.9))
+    before = weights_of(state)
+    one, two = validate(state, ROWS.validation), validate(state, ROWS.validation)
+    assert one == two
+    assert same(before, weights_of(state))
+    tally = evaluate(state.model.eval(), ROWS.validation).overall
+    assert (one.exact_match, one.token_accuracy) == (tally.exact_match, tally.token_accuracy)
+
+
+# --- a step -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_goes_down_the_gradient() -> None:
+    state = calm(train__warmup=0)
+    first = [train_step(state, BATCH).loss for _ in range(5)]
+    assert first == sorted(first, reverse=True)
+
+
+@pytest.mark.parametrize("clip", [0.05, 0.0, 1e6])
+def test_the_gradient_is_clipped_and_its_norm_is_told_from_before(clip: float) -> None:
+    state = calm(train__clip=clip)
+    step = train_step(state, BATCH)
+    gradients = [parameter.grad for parameter in state.model.parameters() if parameter.grad is not None]
+    left = float(torch.stack([gradient.norm() for gradient in gradients]).norm())
+    assert step.gradient_norm > 0.1
+    assert left == pytest.approx(clip if clip == 0.05 else step.gradient_norm, rel=1e-4)
+
+
+def test_gradients_do_not_add_up_over_steps() -> None:
+    state, other = calm(train__lr=0.0), calm(train__lr=0.0)
+    train_step(state, BATCH[:, :1])
+    train_step(state, BATCH)
+    train_step(other, BATCH)
+    for one, two in zip(state.model.parameters(), other.model.parameters(), strict=True):
+        assert one.grad is not None
+        assert two.grad is not None
+        assert one.grad.equal(two.grad)
+
+
+NOISE = {"model__dropout": 0.0, "model__attention_dropout": 0.0, "model__attention_noise": 0.0}
+
+
+@pytest.mark.parametrize(
+    "name", ["model__dropout", "model__attention_dropout", "model__attention_noise"], ids=lambda name: name[7:]
+)
+def test_what_is_random_in_a_step_depends_on_seed_and_step_and_nothing_else(name: str) -> None:
+    def loss(step: int, seed: int = 3, before: int = 0) -> float:
+        state = TrainingState(tiny(**NOISE | {name: 0.5}, train__lr=0.0))
+        for parameter in state.model.parameters():
+            parameter.data *= 3
+        state.config = tiny(**NOISE | {name: 0.5}, train__lr=0.0, seed=seed)  # the weights stay
+        state.step = step
+        torch.manual_seed(before)
+        return train_step(state, BATCH).loss
+
+    assert loss(0) == loss(0, before=1)
+    assert loss(4) == loss(4, before=2)
+    assert len({loss(0), loss(1), loss(4), loss(0, seed=4)}) == 4
+
+
+def test_dropout_is_back_after_a_validation() -> None:
+    state, other = TrainingState(tiny(model__dropout=0.5)), TrainingState(tiny(model__dropout=0.5))
+    validate(state, ROWS.validation)
+    assert train_step(state, BATCH) == train_step(other, BATCH)
+
+
+def test_the_global_random_state_is_left_alone() -> None:
+    torch.manual_seed(12)
+    np.random.seed(12)
+    before = torch.get_rng_state()
+    state = TrainingState(tiny())
+    train_step(state, BATCH)
+    validate(state, ROWS.validation)
+    assert torch.get_rng_state().equal(before)
+    after = np.random.random()
+    np.random.seed(12)
+    assert np.random.random() == after
+
+
+# --- fit --------------------------------------------------------------------------------------------------------------
+
+
+def test_every_step_is_an_event_and_validations_stand_where_they_are_due() -> None:
+    events = list(fit(tiny(), ROWS))
+    assert [(type(event), event.step) for event in events] == [
+        *((Step, step) for step in (1, 2, 3)),
+        (Validation, 3),
+        *((Step, step) for step in (4, 5, 6)),
+        (Validation, 6),
+        (Step, 7),
+        (Validation, 7),
+    ]
+
+
+def test_the_last_step_is_validated_once_where_both_reasons_meet() -> None:
+    events = list(fit(tiny(train__steps=6), ROWS))
+    assert [event.step for event in events if isinstance(event, Validation)] == [3, 6]
+
+
+@pytest.mark.parametrize("rows", [ROWS, STREAM], ids=["dataset", "stream"])
+def test_the_same_seed_trains_the_same_and_another_one_does_not(rows: Rows) -> None:
+    torch.manual_seed(1)
+    one = list(fit(tiny(), rows))
+    torch.manual_seed(2)
+    two, other = list(fit(tiny(), rows)), list(fit(tiny(seed=4), rows))
+    assert one == two
+    assert not set(losses(one)) & set(losses(other))
+
+
+def test_the_seed_decides_the_initial_weights() -> None:
+    torch.manual_seed(1)
+    one = TrainingState(tiny())
+    torch.manual_seed(2)
+    two, other = TrainingState(tiny()), TrainingState(tiny(seed=4))
+    assert same(weights_of(one), weights_of(two))
+    assert not one.model.output.weight.equal(other.model.output.weight)
+
+
+def test_rows_are_sampled_from_the_configuration_where_none_are_given() -> None:
+    config = tiny(task__symbols=10)
+    rows = sample_rows(config)
+    assert rows.train is not None
+    assert (len(rows.train), len(rows.validation)) == (40, 4)
+    assert list(fit(config)) == list(fit(config, rows))
+    assert sample_rows(tiny(task__symbols=10, data__stream=True)) == Rows(None, rows.validation)
+
+
+def test_the_state_is_that_of_the_event_when_the_listener_stops() -> None:
+    for stop in range(1, 8):
+        state = TrainingState(tiny())
+        events = fit(tiny(), ROWS, state)
+        last = next(event for event in events if event.step == stop)
+        assert isinstance(last, Step)
+        assert state.step == stop
+        entries = state.optimizer.state_dict()["state"].values()
+        assert {int(entry["step"]) for entry in entries} == {stop}
+
+
+def continued(config: Config, rows: Rows, count: int) -> tuple[list[Event], list[Event], TrainingState, TrainingState]:
+    """Events after the first ``count``: of a training that went on, and of one that was saved and restored there."""
+    whole_state = TrainingState(config)
+    whole = list(fit(config, rows, whole_state))
+    stopped = TrainingState(config)
+    events = list(islice(fit(config, rows, stopped), count))
+    arrays = stopped.to_arrays()
+    saved = {group: {name: value.copy() for name, value in arrays[group].items()} for group in arrays}
+    torch.manual_seed(99)
+    fresh = TrainingState(config)
+    validated = isinstance(events[-1], Validation)
+    fresh.restore(events[-1].step, validated, saved["model"], saved["optimizer"])
+    return whole[count:], list(fit(config, rows, fresh)), whole_state, fresh
+
+
+@pytest.mark.parametrize("rows", [ROWS, STREAM], ids=["dataset", "stream"])
+@pytest.mark.parametrize("count", range(1, 11))
+def test_a_training_that_was_stopped_goes_on_bit_for_bit(count: int, rows: Rows) -> None:
+    expected, events, whole, restored = continued(tiny(), rows, count)
+    assert events == expected
+    assert same(weights_of(whole), weights_of(restored))
+
+
+def test_a_step_whose_validation_is_not_on_record_is_validated_first() -> None:
+    events = list(fit(tiny(), ROWS))
+    state = TrainingState(tiny())
+    for event in fit(tiny(), ROWS, state):
+        if event.step == 3:
+            break
+    assert state.validated == 0
+    arrays = state.to_arrays()
+    for validated, first in ((False, 3), (True, 4)):  # the events from the validation of step 3, and those after it
+        fresh = TrainingState(tiny())
+        fresh.restore(3, validated, arrays["model"], arrays["optimizer"])
+        assert list(fit(tiny(), ROWS, fresh)) == events[first:]
+
+
+def test_the_first_step_can_be_restored_without_optimizer_state() -> None:
+    state, fresh = TrainingState(tiny()), TrainingState(tiny(seed=9))
+    arrays = state.to_arrays()
+    assert arrays["optimizer"] == {}
+    fresh.restore(0, False, arrays["model"], arrays["optimizer"])
+    fresh.config = tiny()
+    assert list(fit(tiny(), ROWS, fresh)) == list(fit(tiny(), ROWS))
+
+
+def test_a_restored_state_does_not_share_memory_with_what_it_was_restored_from() -> None:
+    state = TrainingState(tiny())
+    train_step(state, BATCH)
+    saved = {group: {name: value.copy() for name, value in arrays.items()} for group, arrays in state.to_arrays().items()}
+    copies = {group: {name: value.copy() for name, value in arrays.items()} for group, arrays in saved.items()}
+    fresh = TrainingState(tiny())
+    fresh.restore(1, False, saved["model"], saved["optimizer"])
+    train_step(fresh, BATCH)
+    for group, arrays in saved.items():
+        for name, value in arrays.items():
+            np.testing.assert_array_equal(value, copies[group][name])
+
+
+def test_a_training_that_is_done_does_nothing_more() -> None:
+    state = TrainingState(tiny())
+    assert list(fit(tiny(), ROWS, state))
+    done = weights_of(state)
+    assert list(fit(tiny(), ROWS, state)) == []
+    assert same(done, weights_of(state))
+
+
+# --- what does not fit ------------------------------------------------------------------------------------------------
+
+
+def without(arrays: Arrays, name: str) -> Arrays:
+    return {key: value for key, value in arrays.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name"),
+    [
+        (lambda arrays: without(arrays, "output.bias"), "output.bias"),
+        (lambda arrays: arrays | {"extra": np.zeros(1)}, "extra"),
+        (lambda arrays: arrays | {"output.bias": np.zeros(8, np.float32)}, "output.bias"),
+        (lambda arrays: arrays | {"output.weight": arrays["output.weight"].T}, "output.weight"),
+    ],
+    ids=["missing", "too many", "longer", "transposed"],
+)
+def test_weights_that_do_not_fit_are_refused_and_nothing_is_loaded(spoil: Callable[[Arrays], Arrays], name: str) -> None:
+    state, other = TrainingState(tiny()), TrainingState(tiny(seed=4))
+    before = weights_of(state)
+    with pytest.raises(InputError, match=name):
+        load_weights(state.model, spoil(other.to_arrays()["model"]))
+    assert same(before, weights_of(state))
+    load_weights(state.model, other.to_arrays()["model"])
+    assert same(weights_of(state), weights_of(other))
+
+
+@pytest.mark.parametrize("kind", ["step", "exp_avg", "exp_avg_sq"])
+@pytest.mark.parametrize("shape", [None, (2, 3)])
+def test_optimizer_state_that_does_not_fit_is_refused(kind: str, shape: tuple[int, ...] | None) -> None:
+    state = TrainingState(tiny())
+    train_step(state, BATCH)
+    arrays = state.to_arrays()
+    name = f"{kind}.output.weight"
+    moments = without(arrays["optimizer"], name)
+    if shape:
+        moments[name] = np.zeros(shape, np.float32)
+    with pytest.raises(InputError, match=f"{kind} of output.weight"):
+        TrainingState(tiny()).restore(1, False, arrays["model"], moments)
+
+
+# --- when the loss is no number ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_training_before_the_weights_are_touched(poison: float) -> None:
+    state = TrainingState(tiny())
+    train_step(state, BATCH)
+    with torch.no_grad():
+        state.model.output.bias[EOS] = poison
+    weights, optimizer = weights_of(state), state.to_arrays()["optimizer"]
+    moments = {name: value.copy() for name, value in optimizer.items()}
+    with pytest.raises(TrainingError, match="step 2") as caught:
+        train_step(state, BATCH)
+    assert "train.lr=0.0025" in caught.value.hint
+    assert state.step == 1
+    for name, value in state.model.state_dict().items():
+        assert torch.equal(value.nan_to_num(7.0), weights[name].nan_to_num(7.0))
+    for name, moment in state.to_arrays()["optimizer"].items():
+        np.testing.assert_array_equal(moment, moments[name])
+
+
+def test_a_gradient_that_is_no_number_stops_training_though_the_loss_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = calm()
+    before = weights_of(state)
+
+    def square_root_of_nothing(logits: Tensor, labels: Tensor) -> Tensor:
+        return token_loss(logits, labels) + (0 * logits).abs().sqrt().sum()
+
+    monkeypatch.setattr("seqrev.training.token_loss", square_root_of_nothing)
+    with pytest.raises(TrainingError, match="gradient norm nan"):
+        train_step(state, BATCH)
+    assert same(before, weights_of(state))
+
+
+def test_a_learning_rate_that_is_far_too_large_ends_in_an_error_with_the_weights_of_the_step_before() -> None:
+    config = tiny(train__lr=1e30, train__warmup=0, train__validate_every=100)
+    state = TrainingState(config)
+    events, after = [], weights_of(state)
+    with pytest.raises(TrainingError):  # noqa: PT012
+        for event in fit(config, ROWS, state):
+            events.append(event)
+            after = weights_of(state)
+    assert events
+    assert state.step == events[-1].step < 7
+    assert same(after, weights_of(state))
+
+
+# --- and it learns ----------------------------------------------------------------------------------------------------
+
+
+def test_a_tiny_task_is_learned() -> None:
+    config = tiny(
+        task__symbols=3,
+        task__max_length=2,
+        model__d_model=32,
+        model__d_ff=32,
+        model__dropout=0.0,
+        model__attention_dropout=0.0,
+        model__attention_noise=0.0,
+        train__steps=150,
+        train__batch_size=16,
+        train__validate_every=1000,
+    )
+    every = [[first] for first in range(3)] + [[first, second] for first in range(3) for second in range(3)]
+    events = list(fit(config, Rows(train=every, validation=every)))
+    assert events[0].loss == pytest.approx(math.log(6), abs=0.3)
+    last = events[-1]
+    assert isinstance(last, Validation)
+    assert last.loss < 0.1
+    assert last.exact_match == last.token_accuracy == 1.0
