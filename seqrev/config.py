@@ -84,9 +84,21 @@ class ModelConfig(_Section):
     attention_noise: Number = Field(
         default=0.0, description="Standard deviation of noise on the cross-attention scores in training; makes maps crisp."
     )
-    positions: Literal["sinusoidal"] = Field(default="sinusoidal", description="How a token's place is told.")
+    positions: Literal["sinusoidal", "learned", "rotary", "alibi", "none"] = Field(
+        default="sinusoidal",
+        description="How a token's place is told: sinusoidal, learned, rotary, alibi or none.",
+    )
+    source_from: Literal["start", "end"] = Field(
+        default="start", description="Where the source positions are counted from."
+    )
+    random_positions: Annotated[StrictInt, Field(ge=0, le=10_000_000)] = Field(
+        default=0, description="Spread positions over so many, at random in training (Ruoss et al. 2023); 0: do not."
+    )
+    length_scaling: StrictBool = Field(
+        default=False, description="Scale queries by log(n + 1) / log(20), n the number of keys in sight."
+    )
     position_base: Annotated[float, BeforeValidator(_not_a_bool), Field(gt=1, allow_inf_nan=False)] = Field(
-        default=10_000.0, description="Sets the slowest of the sinusoids: its wavelength is 2π times this, almost."
+        default=10_000.0, description="Sets the slowest of the sinusoids, or of the rotary turns: 2π times this, almost."
     )
     max_positions: Annotated[StrictInt, Field(ge=4, le=10_000_000)] = Field(
         default=4096, description="Longest sequence that is accepted, <BOS> and <EOS> included."

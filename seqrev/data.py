@@ -128,6 +128,17 @@ def check_possible(config: Config) -> None:
             )
 
 
+def fresh_sequences(length: int, count: int, config: Config) -> list[list[int]]:
+    """Sequences of any one length that no training split has: drawn from the test split, the same for every model.
+
+    Raises:
+        UsageError: the test split has none of this length (there are few symbols, and it is short).
+    """
+    rng = np.random.default_rng([_FRESH, length])  # not the run's seed: every model gets the same questions
+    rows: list[list[int]] = sample(rng, "test", length, count, config.task.symbols).tolist()
+    return rows
+
+
 def rows_of(split: Split, count: int, config: Config) -> Iterator[list[tuple[int, ...]]]:
     """The rows of a split, in chunks: lengths uniform, training rows independent draws, held-out rows all different.
 
@@ -335,4 +346,4 @@ class Batches:
         return [batches[place] for place in rng.permutation(len(batches))]
 
 
-_STREAM, _EPOCH = len(SPLITS), len(SPLITS) + 1  # random streams beside those of the splits
+_STREAM, _EPOCH, _FRESH = len(SPLITS), len(SPLITS) + 1, len(SPLITS) + 2  # random streams beside those of the splits

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from seqrev import task
 from seqrev.model.layers import LayerCache
-from seqrev.model.transformer import Memory, Transformer
+from seqrev.model.transformer import Transformer
 from seqrev.task import BOS, EOS, PAD
 
 PATIENCE = 10  # tokens that an answer may be longer than its source before it counts as endless
+BLOCK = 256  # target tokens that are teacher-forced together
 TOKENS_AT_ONCE = 65_536  # source tokens times beams decoded together
 
 
@@ -31,13 +32,16 @@ class Decoded:
     """Natural logarithm of the probability that the model gives to this answer, ``<EOS>`` included."""
 
 
-def decode(model: Transformer, sources: Sequence[Sequence[int]], beam: int = 1) -> list[Decoded]:
+def decode(
+    model: Transformer, sources: Sequence[Sequence[int]], beam: int = 1, length_given: bool = False
+) -> list[Decoded]:
     """Answer many sequences, in their order; sources of like length are decoded together.
 
     Args:
         model: in evaluation mode.
         sources: symbols; at most ``model.longest_source`` each.
         beam: hypotheses kept for each source; 1 is greedy decoding.
+        length_given: end every answer at the length of its source instead of leaving the end to the model.
     """
     answers: list[Decoded | None] = [None] * len(sources)
     for indices in _buckets(sources, beam):
@@ -46,8 +50,9 @@ def decode(model: Transformer, sources: Sequence[Sequence[int]], beam: int = 1) 
         width = max(map(len, ids))
         padded = torch.tensor([row + [PAD] * (width - len(row)) for row in ids], device=device)
         most = model.config.max_positions
-        limits = [min(len(sources[index]) + 1 + PATIENCE, most) for index in indices]
-        for index, answer in zip(indices, search(model, padded, limits, beam), strict=True):
+        lengths = [len(sources[index]) for index in indices]
+        limits = lengths if length_given else [min(length + 1 + PATIENCE, most) for length in lengths]
+        for index, answer in zip(indices, search(model, padded, limits, beam, length_given), strict=True):
             answers[index] = answer
     return [answer for answer in answers if answer is not None]
 
@@ -65,7 +70,9 @@ def _buckets(sources: Sequence[Sequence[int]], beam: int) -> Iterator[list[int]]
 
 
 @torch.inference_mode()
-def search(model: Transformer, source: Tensor, limits: Sequence[int], beam: int) -> list[Decoded]:
+def search(
+    model: Transformer, source: Tensor, limits: Sequence[int], beam: int, length_given: bool = False
+) -> list[Decoded]:
     """Beam search over one batch; with a beam of one it is greedy decoding.
 
     A hypothesis scores the sum of its log-probabilities. That sum only falls as tokens are added, so a row is done as
@@ -76,9 +83,12 @@ def search(model: Transformer, source: Tensor, limits: Sequence[int], beam: int)
         source: ids, padded at the end, ``[rows, src]``.
         limits: the most tokens that each row's answer may have, ``<EOS>`` included.
         beam: hypotheses kept for each row.
+        length_given: every answer ends at its limit, and ``<EOS>`` is not among the choices.
     """
     rows, device = source.shape[0], source.device
-    memory, cache = _repeat(model.encode(source), beam), model.new_cache()
+    memory, cache = model.encode(source), model.new_cache()
+    if beam > 1:
+        memory = memory.select(torch.arange(rows, device=device).repeat_interleave(beam))
     scores = torch.full((rows, beam), -torch.inf, device=device)
     scores[:, 0] = 0.0  # all beams start alike: only the first may branch
     ended = torch.zeros(rows, beam, dtype=torch.bool, device=device)
@@ -88,7 +98,10 @@ def search(model: Transformer, source: Tensor, limits: Sequence[int], beam: int)
 
     while places:
         logits = model.decode(tokens[:, :, -1].reshape(-1, 1), memory, cache)[:, -1]
-        scores, parents, chosen = _extend(scores, ended, logits.float().log_softmax(-1), beam)
+        log_probabilities = logits.float().log_softmax(-1)
+        if length_given:
+            log_probabilities[:, EOS] = -torch.inf
+        scores, parents, chosen = _extend(scores, ended, log_probabilities, beam)
         if beam > 1:
             tokens, ended = tokens.take_along_dim(parents[..., None], 1), ended.take_along_dim(parents, 1)
             first = torch.arange(len(places), device=device)[:, None] * beam
@@ -102,7 +115,7 @@ def search(model: Transformer, source: Tensor, limits: Sequence[int], beam: int)
         for row, place in enumerate(places):
             if best_ended[row] or length >= limits[place]:
                 answers[place] = Decoded(
-                    task.decode(tokens[row, 0, 1:].tolist()), bool(best_ended[row]), float(scores[row, 0])
+                    task.decode(tokens[row, 0, 1:].tolist()), best_ended[row] or length_given, float(scores[row, 0])
                 )
             else:
                 keep.append(row)
@@ -112,8 +125,33 @@ def search(model: Transformer, source: Tensor, limits: Sequence[int], beam: int)
             scores, ended, tokens = scores[index], ended[index], tokens[index]
             flat = (index[:, None] * beam + torch.arange(beam, device=device)).flatten()
             _select(cache, flat)
-            memory = Memory(memory.states[flat], None if memory.mask is None else memory.mask[flat])
+            memory = memory.select(flat)
     return [answer for answer in answers if answer is not None]
+
+
+@torch.inference_mode()
+def teacher_forced(model: Transformer, sources: Sequence[Sequence[int]]) -> list[Decoded]:
+    """The most probable token at every step, each step being shown the right output so far. Not what a user gets.
+
+    Decodes over the cache in blocks of the target, so that memory grows linearly with length.
+
+    Args:
+        model: in evaluation mode.
+        sources: symbols.
+    """
+    answers = []
+    for source in sources:
+        device = model.output.weight.device
+        ids = torch.from_numpy(task.frame(np.array([source]))).to(device)
+        target = torch.from_numpy(task.frame(task.apply_rule(np.array([source])))).to(device)
+        memory, cache = model.encode(ids), model.new_cache()
+        logits = [model.decode(block, memory, cache)[0] for block in torch.split(target[:, :-1], BLOCK, dim=1)]
+        log_probabilities = torch.cat(logits).float().log_softmax(-1)
+        right = log_probabilities.gather(1, target[0, 1:, None]).sum()
+        chosen = log_probabilities.argmax(-1).tolist()
+        output = [token - task.FIRST_SYMBOL for token in chosen[:-1]]
+        answers.append(Decoded(output, chosen[-1] == EOS, float(right)))
+    return answers
 
 
 def _extend(scores: Tensor, ended: Tensor, log_probabilities: Tensor, beam: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -129,13 +167,6 @@ def _extend(scores: Tensor, ended: Tensor, log_probabilities: Tensor, beam: int)
     total = (scores[..., None] + step).flatten(1)
     best, index = total.topk(beam, dim=-1)
     return best, index // step.shape[-1], index % step.shape[-1]
-
-
-def _repeat(memory: Memory, beam: int) -> Memory:
-    if beam == 1:
-        return memory
-    mask = None if memory.mask is None else memory.mask.repeat_interleave(beam, 0)
-    return Memory(memory.states.repeat_interleave(beam, 0), mask)
 
 
 def _select(cache: list[LayerCache], rows: Tensor) -> None:

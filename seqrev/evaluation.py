@@ -1,16 +1,19 @@
 """How good a model is: exact match, token accuracy, by length, and the kinds of error."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from seqrev.decoding import Decoded, decode
+from seqrev.decoding import Decoded, decode, teacher_forced
+from seqrev.errors import UsageError
 from seqrev.model.transformer import Transformer
-from seqrev.task import apply_rule
+from seqrev.task import apply_rule, shorten
 
 ErrorKind = Literal["early_stop", "overrun", "wrong_token"]
+Protocol = Literal["free", "length_given", "teacher_forced"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Tally:
     exact: int = 0
     tokens: int = 0
     right_tokens: int = 0
+    errors: dict[ErrorKind, int] = field(default_factory=lambda: {"early_stop": 0, "overrun": 0, "wrong_token": 0})
 
     @property
     def exact_match(self) -> float:
@@ -42,46 +46,78 @@ class Tally:
         """Share of expected tokens, ``<EOS>`` included, that stand in their place in the answer."""
         return self.right_tokens / self.tokens
 
-
-@dataclass
-class Evaluation:
-    """The result of a free-running evaluation."""
-
-    overall: Tally = field(default_factory=Tally)
-    by_length: dict[int, Tally] = field(default_factory=dict)
-    errors: dict[ErrorKind, int] = field(default_factory=lambda: {"early_stop": 0, "overrun": 0, "wrong_token": 0})
-    mistakes: list[Mistake] = field(default_factory=list)
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of the exact match (Wilson 1927)."""
+        n, share, z = self.sequences, self.exact_match, 1.959964
+        middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+        reach = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+        return max(0.0, middle - reach), min(1.0, middle + reach)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as the command line prints and saves them; shares are between 0 and 1."""
+        """Plain values; shares are between 0 and 1."""
         return {
-            "sequences": self.overall.sequences,
-            "exact_match": self.overall.exact_match,
-            "token_accuracy": self.overall.token_accuracy,
+            "sequences": self.sequences,
+            "exact_match": self.exact_match,
+            "interval": list(self.interval),
+            "token_accuracy": self.token_accuracy,
             "errors": dict(self.errors),
-            "by_length": [
-                {
-                    "length": length,
-                    "sequences": tally.sequences,
-                    "exact_match": tally.exact_match,
-                    "token_accuracy": tally.token_accuracy,
-                }
-                for length, tally in sorted(self.by_length.items())
-            ],
-            "mistakes": [asdict(mistake) for mistake in self.mistakes],
         }
 
 
-def evaluate(model: Transformer, sources: Sequence[Sequence[int]], beam: int = 1, keep_mistakes: int = 10) -> Evaluation:
-    """Decode every source freely and compare with what the task asks for.
+@dataclass
+class Evaluation:
+    """The result of an evaluation."""
+
+    overall: Tally = field(default_factory=Tally)
+    by_length: dict[int, Tally] = field(default_factory=dict)
+    mistakes: list[Mistake] = field(default_factory=list)
+    """The first few wrong answers."""
+
+    @property
+    def errors(self) -> dict[ErrorKind, int]:
+        """How many answers went wrong in which way first."""
+        return self.overall.errors
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as the command line prints and saves them."""
+        return {
+            **self.overall.to_dict(),
+            "by_length": [{"length": length, **tally.to_dict()} for length, tally in sorted(self.by_length.items())],
+            "mistakes": [asdict(mistake) for mistake in self.mistakes],
+        }
+
+    def merge(self, other: "Evaluation", keep_mistakes: int = 10) -> None:
+        """Take over the counts of another evaluation, on lengths that are not in this one yet."""
+        for name in ("sequences", "exact", "tokens", "right_tokens"):
+            setattr(self.overall, name, getattr(self.overall, name) + getattr(other.overall, name))
+        for kind, count in other.overall.errors.items():
+            self.overall.errors[kind] += count
+        self.by_length.update(other.by_length)
+        self.mistakes = (self.mistakes + other.mistakes)[:keep_mistakes]
+
+
+def evaluate(
+    model: Transformer,
+    sources: Sequence[Sequence[int]],
+    beam: int = 1,
+    protocol: Protocol = "free",
+    keep_mistakes: int = 10,
+) -> Evaluation:
+    """Let the model answer every source, and compare with what the task asks for.
 
     Args:
         model: in evaluation mode.
         sources: symbols, at least one sequence.
         beam: 1 is greedy decoding.
+        protocol: ``free``: the model sees its own output and must emit ``<EOS>`` itself, the only protocol that tells
+            whether it works; ``length_given``: it is stopped at the right length, and ``<EOS>`` is not asked for;
+            ``teacher_forced``: at every step it is shown the right output so far.
         keep_mistakes: how many wrong answers to keep.
     """
-    return compare(sources, decode(model, sources, beam), keep_mistakes)
+    if protocol == "teacher_forced":
+        return compare(sources, teacher_forced(model, sources), keep_mistakes)
+    return compare(sources, decode(model, sources, beam, length_given=protocol == "length_given"), keep_mistakes)
 
 
 def compare(sources: Sequence[Sequence[int]], answers: Sequence[Decoded], keep_mistakes: int = 10) -> Evaluation:
@@ -94,14 +130,36 @@ def compare(sources: Sequence[Sequence[int]], answers: Sequence[Decoded], keep_m
         ended_right = answer.finished and len(answer.output) == len(expected)
         for tally in (result.overall, result.by_length.setdefault(len(source), Tally())):
             tally.sequences += 1
-            tally.exact += kind is None
             tally.tokens += len(expected) + 1
             tally.right_tokens += right + ended_right
-        if kind is not None:
-            result.errors[kind] += 1
-            if len(result.mistakes) < keep_mistakes:
-                result.mistakes.append(Mistake(list(source), expected, answer.output, kind))
+            if kind is None:
+                tally.exact += 1
+            else:
+                tally.errors[kind] += 1
+        if kind is not None and len(result.mistakes) < keep_mistakes:
+            result.mistakes.append(Mistake(list(source), expected, answer.output, kind))
     return result
+
+
+def parse_lengths(text: str) -> list[int]:
+    """Lengths as people write them: ``20,50`` or ``10:1000:10`` (from, to, step; the end is included), or both mixed.
+
+    >>> parse_lengths("5,10:30:10")
+    [5, 10, 20, 30]
+
+    Raises:
+        UsageError: anything else.
+    """
+    lengths: set[int] = set()
+    for part in text.split(","):
+        numbers = part.strip().split(":")
+        if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers) or len(numbers) > 3:
+            raise UsageError(f"{shorten(part)} is not a length; 20,50 or 10:1000:10 was expected.", "--lengths 20,50,100")
+        first, last, step = (*map(int, numbers), *((int(numbers[0]), 1) if len(numbers) == 1 else (1,)))[:3]
+        if not 1 <= first <= last or step < 1 or (last - first) // step > 10_000:
+            raise UsageError(f"{shorten(part)} has no lengths in it, or too many.", "--lengths 10:1000:10")
+        lengths.update(range(first, last + 1, step))
+    return sorted(lengths)
 
 
 def error_kind(expected: Sequence[int], answer: Decoded) -> ErrorKind | None:

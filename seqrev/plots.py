@@ -4,6 +4,7 @@ import io
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from seqrev.errors import InputError, UsageError
@@ -20,6 +21,7 @@ from seqrev.files import write_whole
 
 FORMATS = ("png", "svg", "pdf")
 _COLOURS = {"train": "#0072B2", "validation": "#D55E00", "exact": "#009E73"}  # Okabe and Ito: safe for the colour-blind
+_CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # no "building the font cache" on the first start
 
 
@@ -74,6 +76,44 @@ def loss_curve(metrics: Sequence[Mapping[str, Any]], title: str) -> Figure:
     below.set_xlabel("step")
     below.set_xlim(left=0)
     below.grid(alpha=0.3)
+    return figure
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Exact match of one model at several lengths."""
+
+    label: str
+    lengths: Sequence[int]
+    exact_match: Sequence[float]
+    intervals: Sequence[tuple[float, float]]
+
+
+def accuracy_by_length(curves: Sequence[Curve], trained: tuple[int, int], title: str) -> Figure:
+    """Exact match against length (log axis), with 95 % intervals; the lengths seen in training are shaded.
+
+    Args:
+        curves: one for each model; more than one get a legend.
+        trained: shortest and longest length in training.
+        title: stands above the picture.
+    """
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    axes.axvspan(*trained, color="0.9", label=f"training lengths {trained[0]} to {trained[1]}")
+    for index, curve in enumerate(curves):
+        colour, marker = _CYCLE[index % len(_CYCLE)], "osD^vPX*"[index // len(_CYCLE) % 8]
+        low, high = zip(*curve.intervals, strict=True)
+        axes.fill_between(curve.lengths, low, high, color=colour, alpha=0.12, linewidth=0)
+        axes.plot(curve.lengths, curve.exact_match, color=colour, marker=marker, markersize=5, label=curve.label)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("length of the sequence")
+    axes.set_ylabel("exact match, free-running")
+    axes.set_ylim(-0.03, 1.03)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8, loc="center left" if len(curves) == 1 else "best")
     return figure
 
 

@@ -91,15 +91,25 @@ def check(sequence: Sequence[int], symbols: int, longest: int | None = None) -> 
     example = "seqrev decode " + " ".join(str(number % symbols) for number in (4, 8, 2, 9))
     if not len(sequence):
         raise UsageError("The sequence is empty; at least one symbol was expected.", example)
-    if longest is not None and len(sequence) > longest:
-        raise UsageError(
-            f"The sequence has {len(sequence):,} symbols; this model takes 1 to {longest:,}, "
-            "which is model.max_positions less two.",
-            example,
-        )
+    if longest is not None:
+        check_length(len(sequence), longest)
     for symbol in sequence:
         if not 0 <= symbol < symbols:
             raise UsageError(f"{shorten(symbol)} is not in the vocabulary; the symbols are 0 to {symbols - 1}.", example)
+
+
+def check_length(length: int, longest: int) -> None:
+    """Refuse what is too long for a model, before any work is done.
+
+    Raises:
+        UsageError: naming the longest that it takes.
+    """
+    if length > longest:
+        raise UsageError(
+            f"A sequence of {length:,} symbols is too long: this model takes 1 to {longest:,}, which is "
+            "model.max_positions less two.",
+            "seqrev train --config configs/extrapolate.yaml",
+        )
 
 
 def parse_sequence(text: str, symbols: int, longest: int | None = None) -> list[int]:

@@ -8,8 +8,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+from seqrev.model.positions import NOWHERE, Places, turn
 
-def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None, noise: float = 0.0) -> Tensor:
+
+def attention_weights(
+    query: Tensor, key: Tensor, mask: Tensor | None = None, noise: float = 0.0, bias: Tensor | None = None
+) -> Tensor:
     """How strongly each query looks at each key: ``softmax(Q Kᵀ / √d_head)`` (equation 1).
 
     Args:
@@ -17,12 +21,15 @@ def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None, no
         key: ``[batch, head, src, d_head]``.
         mask: boolean, True = may attend, broadcasts to ``[batch, head, tgt, src]``; None: everything may be seen.
         noise: standard deviation of Gaussian noise that is added to the scores.
+        bias: added to the scores, broadcasts to ``[batch, head, tgt, src]``.
 
     Returns:
         ``[batch, head, tgt, src]``; every row sums to one. A masked key has a weight of exactly zero. (A query that may
         see no key at all gets equal weights, not NaN.)
     """
     scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    if bias is not None:
+        scores = scores + bias
     if noise:
         scores = scores + noise * torch.randn_like(scores)
     if mask is not None:
@@ -55,7 +62,8 @@ class KeyValueCache:
         if buffer is not None and buffer.shape[2] >= end:
             return buffer
         batch, head, _, d_head = new.shape
-        grown = new.new_empty(batch, head, max(16, 2 * end), d_head)
+        room = max(16, end) if buffer is None else max(2 * buffer.shape[2], end)
+        grown = new.new_empty(batch, head, room, d_head)
         if buffer is not None:
             grown[:, :, : self.length] = buffer[:, :, : self.length]
         return grown
@@ -98,31 +106,40 @@ class MultiHeadAttention(nn.Module):
         self.out_proj = nn.Linear(d_model, d_model)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, states: Tensor, keys_of: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, states: Tensor, keys_of: Tensor, mask: Tensor | None = None, places: Places = NOWHERE
+    ) -> tuple[Tensor, Tensor]:
         """Mix the values of ``keys_of`` for every position of ``states``.
 
         Args:
             states: those who look, ``[batch, tgt, d_model]``.
             keys_of: those looked at, ``[batch, src, d_model]``.
             mask: boolean, True = may attend, broadcasts to ``[batch, head, tgt, src]``.
+            places: where they stand.
 
         Returns:
             The mixed values ``[batch, tgt, d_model]``, and the weights ``[batch, head, tgt, src]`` before dropout.
         """
-        query, (key, value) = self.queries(states), self.keys_and_values(keys_of)
-        return self.mix(query, key, value, mask)
+        query, (key, value) = self.queries(states, places), self.keys_and_values(keys_of, places)
+        return self.mix(query, key, value, mask, places.bias)
 
-    def queries(self, states: Tensor) -> Tensor:
-        """``[batch, tgt, d_model]`` to ``[batch, head, tgt, d_head]``."""
-        return self._split_heads(self.q_proj(states))
+    def queries(self, states: Tensor, places: Places = NOWHERE) -> Tensor:
+        """``[batch, tgt, d_model]`` to ``[batch, head, tgt, d_head]``, turned and scaled as their places ask."""
+        query = self._split_heads(self.q_proj(states))
+        if places.query_angles is not None:
+            query = turn(query, places.query_angles)
+        return query if places.query_scale is None else query * places.query_scale
 
-    def keys_and_values(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """``[batch, src, d_model]`` to two of ``[batch, head, src, d_head]``."""
-        return self._split_heads(self.k_proj(states)), self._split_heads(self.v_proj(states))
+    def keys_and_values(self, states: Tensor, places: Places = NOWHERE) -> tuple[Tensor, Tensor]:
+        """``[batch, src, d_model]`` to two of ``[batch, head, src, d_head]``, the keys turned as their places ask."""
+        key, value = self._split_heads(self.k_proj(states)), self._split_heads(self.v_proj(states))
+        return key if places.key_angles is None else turn(key, places.key_angles), value
 
-    def mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def mix(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Attention over keys and values that are already split into heads; the part that a cache leaves to do."""
-        weights = attention_weights(query, key, mask, self.noise if self.training else 0.0)
+        weights = attention_weights(query, key, mask, self.noise if self.training else 0.0, bias)
         mixed = self.dropout(weights) @ value
         return self.out_proj(mixed.transpose(1, 2).flatten(2)), weights
 

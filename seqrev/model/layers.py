@@ -7,6 +7,7 @@ rate, where the post-norm layers of the original paper need a long warm-up.
 from torch import Tensor, nn
 
 from seqrev.model.attention import KeyValueCache, MultiHeadAttention
+from seqrev.model.positions import NOWHERE, Places
 
 
 class FeedForward(nn.Sequential):
@@ -27,14 +28,24 @@ class EncoderLayer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(d_model)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, states: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, states: Tensor, mask: Tensor | None = None, places: Places = NOWHERE) -> tuple[Tensor, Tensor]:
         """``states``: ``[batch, src, d_model]``; ``mask``: which source positions are real, ``[batch, 1, 1, src]``.
 
         Returns:
             New states of the same shape, and the weights ``[batch, head, src, src]``.
         """
-        normed = self.self_attention_norm(states)
-        mixed, weights = self.self_attention(normed, normed, mask)
+        return self.look(states, *self.keys_and_values(states, places), mask, places)
+
+    def keys_and_values(self, states: Tensor, places: Places = NOWHERE) -> tuple[Tensor, Tensor]:
+        """What the whole source, ``[batch, src, d_model]``, offers: two of ``[batch, head, src, d_head]``."""
+        return self.self_attention.keys_and_values(self.self_attention_norm(states), places)
+
+    def look(
+        self, states: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, places: Places = NOWHERE
+    ) -> tuple[Tensor, Tensor]:
+        """New states for some positions, ``[batch, some, d_model]``, that look at the keys and values of all."""
+        query = self.self_attention.queries(self.self_attention_norm(states), places)
+        mixed, weights = self.self_attention.mix(query, key, value, mask, places.bias)
         states = states + self.dropout(mixed)
         return states + self.dropout(self.feed_forward(self.feed_forward_norm(states))), weights
 
@@ -80,6 +91,8 @@ class DecoderLayer(nn.Module):
         causal_mask: Tensor | None = None,
         source_mask: Tensor | None = None,
         cache: LayerCache | None = None,
+        target_places: Places = NOWHERE,
+        source_places: Places = NOWHERE,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Args:
             states: target positions, ``[batch, tgt, d_model]``; with a cache only the new ones.
@@ -87,25 +100,28 @@ class DecoderLayer(nn.Module):
             causal_mask: ``[1, 1, tgt, tgt so far]``.
             source_mask: ``[batch, 1, 1, src]``.
             cache: remembers keys and values; None: nothing was seen before.
+            target_places: where queries and keys of the self-attention stand; the keys that are new.
+            source_places: the same of the cross-attention.
 
         Returns:
             New states ``[batch, tgt, d_model]``, the self-attention weights ``[batch, head, tgt, tgt so far]`` and the
             cross-attention weights ``[batch, head, tgt, src]``.
         """
         normed = self.self_attention_norm(states)
-        key, value = self.self_attention.keys_and_values(normed)
+        key, value = self.self_attention.keys_and_values(normed, target_places)
         if cache is not None:
             key, value = cache.target.append(key, value)
-        mixed, self_weights = self.self_attention.mix(self.self_attention.queries(normed), key, value, causal_mask)
+        query = self.self_attention.queries(normed, target_places)
+        mixed, self_weights = self.self_attention.mix(query, key, value, causal_mask, target_places.bias)
         states = states + self.dropout(mixed)
 
         if cache is None or not cache.source.length:
-            key, value = self.cross_attention.keys_and_values(memory)
+            key, value = self.cross_attention.keys_and_values(memory, source_places)
             if cache is not None:
                 cache.source.append(key, value)
         else:
             key, value = cache.source.all()
-        query = self.cross_attention.queries(self.cross_attention_norm(states))
-        mixed, cross_weights = self.cross_attention.mix(query, key, value, source_mask)
+        query = self.cross_attention.queries(self.cross_attention_norm(states), source_places)
+        mixed, cross_weights = self.cross_attention.mix(query, key, value, source_mask, source_places.bias)
         states = states + self.dropout(mixed)
         return states + self.dropout(self.feed_forward(self.feed_forward_norm(states))), self_weights, cross_weights

@@ -1,7 +1,102 @@
-"""Where a token stands: attention by itself sees a set, positions make it a sequence."""
+"""Where a token stands: attention by itself sees a set, positions make it a sequence.
+
+Every scheme is a pure function of integer positions. There are three ways in: added to the embedding (``sinusoidal``; a
+learned table is the Transformer's own), turning queries and keys (``turn``), or biasing the scores (``alibi_bias``). Angles
+are computed in float64: ``sin`` of a large float32 angle has few correct digits left.
+"""
+
+import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from seqrev.config import ModelConfig
+
+
+class Places(NamedTuple):
+    """What attention is told about where its queries and keys stand; None: nothing."""
+
+    query_angles: Tensor | None = None
+    """``[tgt, d_head / 2]`` or ``[batch, 1, tgt, d_head / 2]``: by how much ``turn`` turns each query."""
+    key_angles: Tensor | None = None
+    """The same for the keys."""
+    bias: Tensor | None = None
+    """Added to the scores, ``[batch or 1, head, tgt, src]``."""
+    query_scale: Tensor | None = None
+    """Multiplies the queries, ``[tgt, 1]`` or ``[batch, 1, tgt or 1, 1]``."""
+
+
+NOWHERE = Places()
+
+
+def relate(config: ModelConfig, queries: Tensor, keys: Tensor, visible: Tensor, new_keys: Tensor | None = None) -> Places:
+    """Everything that a configuration wants attention to know of positions.
+
+    Args:
+        config: which scheme.
+        queries: positions of the queries, ``[tgt]`` or ``[batch, tgt]``.
+        keys: positions of the keys, ``[src]`` or ``[batch, src]``.
+        visible: how many keys each query may see, ``[tgt]`` or ``[batch, 1]``.
+        new_keys: positions of those keys that are not cached yet; None: all of them.
+    """
+    places = NOWHERE
+    if config.positions == "rotary":
+        pair = (queries, keys if new_keys is None else new_keys)
+        turns = [angles(positions, config.d_model // config.heads, config.position_base) for positions in pair]
+        query_turn, key_turn = (turn[:, None] if turn.ndim == 3 else turn for turn in turns)
+        places = places._replace(query_angles=query_turn, key_angles=key_turn)
+    if config.positions == "alibi":
+        places = places._replace(bias=alibi_bias(queries, keys, config.heads))
+    if config.length_scaling:
+        scale = length_scale(visible)
+        places = places._replace(query_scale=scale[:, None] if scale.ndim == 1 else scale[:, None, :, None])
+    return places
+
+
+def source_positions(mask: Tensor, source_from: str) -> Tensor:
+    """Number the source tokens from their start, or from their end.
+
+    From the end, the last real token of each row is 0 and the numbers go up towards the start; "the token to emit next"
+    is then at a constant offset from the target position, whatever the length (Kim et al. 2023 count likewise).
+
+    Args:
+        mask: which source positions are real, ``[batch, 1, 1, src]``.
+        source_from: ``start`` or ``end``.
+
+    Returns:
+        ``[batch, src]``; padding gets negative numbers when counted from the end.
+    """
+    real = mask[:, 0, 0, :]
+    places = torch.arange(real.shape[1], device=real.device).expand(real.shape)
+    return places if source_from == "start" else real.sum(-1, keepdim=True) - 1 - places
+
+
+def place_table(lengths: Tensor, longest: int, training: bool) -> Tensor:
+    """Positions for places 0, 1, 2, …, spread over ``longest`` positions (Ruoss et al. 2023, section 3).
+
+    In training a sorted random subset of all positions, one for the whole batch, so that every position becomes familiar
+    however short the sequences. In evaluation the same places evenly, as far apart as a random subset is on average.
+
+    Args:
+        lengths: real source tokens of each row, ``[batch, 1]``.
+        longest: how many positions there are.
+        training: which of the two.
+
+    Returns:
+        ``[1 or batch, places]``, with room for a target that is longer than its source.
+    """
+    places = 2 * int(lengths.max()) + 64
+    if training:
+        width = int(lengths.max())
+        return torch.randperm(longest, device=lengths.device)[:width].sort().values[None]
+    return torch.arange(places, device=lengths.device) * (longest // lengths).clamp(min=1)
+
+
+def angles(positions: Tensor, dimensions: int, base: float) -> Tensor:
+    """``pos / base^(2i / dimensions)`` for every pair ``i`` of dimensions, ``[..., length, dimensions / 2]``, float64."""
+    exponents = torch.arange(0, dimensions, 2, device=positions.device, dtype=torch.float64) / dimensions
+    return positions.to(torch.float64)[..., None] * base**-exponents
 
 
 def sinusoidal(positions: Tensor, d_model: int, base: float = 10_000.0) -> Tensor:
@@ -9,7 +104,7 @@ def sinusoidal(positions: Tensor, d_model: int, base: float = 10_000.0) -> Tenso
 
     ``PE[pos, 2i] = sin(pos / base^(2i / d_model))``, ``PE[pos, 2i + 1] = cos(pos / base^(2i / d_model))``
     ("Attention Is All You Need", section 3.5, where the base is 10,000). It is a function, not a table: any position has
-    an encoding. The angles are computed in float64, since ``sin`` of a large float32 angle has few correct digits left.
+    an encoding.
 
     Args:
         positions: integer positions, ``[..., length]``.
@@ -20,6 +115,49 @@ def sinusoidal(positions: Tensor, d_model: int, base: float = 10_000.0) -> Tenso
     Returns:
         ``[..., length, d_model]``, float32.
     """
-    exponents = torch.arange(0, d_model, 2, device=positions.device, dtype=torch.float64) / d_model
-    angles = positions.to(torch.float64)[..., None] * base**-exponents
-    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2).to(torch.float32)
+    angle = angles(positions, d_model, base)
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(-2).to(torch.float32)
+
+
+def turn(states: Tensor, angle: Tensor) -> Tensor:
+    """Turn every pair of dimensions of a query or key by an angle that grows with its position.
+
+    ``(x₁, x₂) → (x₁ cos θ − x₂ sin θ, x₁ sin θ + x₂ cos θ)``, ``θ = pos / base^(2i / d_head)``: the product of a query
+    and a key then depends on the difference of their positions only ("RoFormer", Su et al. 2021, equation 34). Pair ``i``
+    is dimensions ``i`` and ``i + d_head / 2``.
+
+    Args:
+        states: ``[batch, head, length, d_head]``, d_head even.
+        angle: from ``angles``; broadcasts to ``[batch, head, length, d_head / 2]``.
+    """
+    cos, sin = angle.cos().to(states.dtype), angle.sin().to(states.dtype)
+    first, second = states.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, first * sin + second * cos), dim=-1)
+
+
+def alibi_bias(query_positions: Tensor, key_positions: Tensor, heads: int) -> Tensor:
+    """A penalty that grows linearly with distance, in each head at another rate.
+
+    ``−2^(−8h / heads) · |query position − key position|`` ("Train Short, Test Long", Press et al. 2022, section 3;
+    symmetric, since encoder and cross-attention look both ways).
+
+    Args:
+        query_positions: ``[tgt]`` or ``[batch, tgt]``.
+        key_positions: ``[src]`` or ``[batch, src]``.
+        heads: number of heads.
+
+    Returns:
+        ``[head, tgt, src]``, or ``[batch, head, tgt, src]`` where positions differ between rows; float32.
+    """
+    distance = (query_positions[..., :, None] - key_positions[..., None, :]).abs().float()
+    slopes = torch.tensor([2 ** (-8 * (head + 1) / heads) for head in range(heads)], device=distance.device)
+    return -slopes[:, None, None] * (distance[:, None] if distance.ndim == 3 else distance)
+
+
+def length_scale(keys: Tensor) -> Tensor:
+    """``log(n + 1) / log(20)`` for a query that may see ``n`` keys: keeps the softmax as sharp among many as among few.
+
+    With ``n`` equal scores but one, the weight of that one falls as ``n`` grows unless the gap grows like ``log n``
+    (Chiang and Cholak 2022, section 5.3). 20 is where the scale is one.
+    """
+    return torch.log(keys.to(torch.float64) + 1).div(math.log(20)).to(torch.float32)

@@ -1,6 +1,6 @@
 """The encoder-decoder Transformer: embeddings, two stacks of layers, and the step from states to logits."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from seqrev.config import ModelConfig
 from seqrev.model.layers import DecoderLayer, EncoderLayer, LayerCache
 from seqrev.model.masks import causal_mask, padding_mask
-from seqrev.model.positions import sinusoidal
+from seqrev.model.positions import Places, place_table, relate, sinusoidal, source_positions
+
+SCORES_AT_ONCE = 16_777_216  # attention scores in memory while a source is read without gradients
 
 
 class Memory(NamedTuple):
@@ -16,8 +18,22 @@ class Memory(NamedTuple):
 
     states: Tensor
     """``[batch, src, d_model]``"""
-    mask: Tensor | None
-    """Which source positions are real, ``[batch, 1, 1, src]``; None: all are."""
+    mask: Tensor
+    """Which source positions are real, ``[batch, 1, 1, src]``."""
+    positions: Tensor
+    """Where the source tokens stand, ``[batch, src]``."""
+    table: Tensor | None = None
+    """With ``random_positions``: the position of each place, ``[batch or 1, places]``, of the source and of the target."""
+
+    @property
+    def lengths(self) -> Tensor:
+        """Real source tokens of each row, ``[batch, 1]``."""
+        return self.mask[:, 0, 0].sum(-1, keepdim=True)
+
+    def select(self, rows: Tensor) -> "Memory":
+        """These rows of the batch, in this order."""
+        table = self.table[rows] if self.table is not None and len(self.table) > 1 else self.table
+        return Memory(self.states[rows], self.mask[rows], self.positions[rows], table)
 
 
 class AttentionMaps(NamedTuple):
@@ -50,14 +66,19 @@ class Transformer(nn.Module):
         width = config.d_model
         self.source_embedding = nn.Embedding(vocabulary_size, width)
         self.target_embedding = nn.Embedding(vocabulary_size, width)
-        self.encoder_layers = nn.ModuleList(
+        learned = config.positions == "learned"
+        self.source_positions = nn.Embedding(config.max_positions, width) if learned else None
+        self.target_positions = nn.Embedding(config.max_positions, width) if learned else None
+        encoder = nn.ModuleList(
             EncoderLayer(width, config.heads, config.d_ff, config.dropout, config.attention_dropout)
             for _ in range(config.encoder_layers)
         )
-        self.decoder_layers = nn.ModuleList(
+        decoder = nn.ModuleList(
             DecoderLayer(width, config.heads, config.d_ff, config.dropout, config.attention_dropout, config.attention_noise)
             for _ in range(config.decoder_layers)
         )
+        self.encoder_layers = cast(list[EncoderLayer], encoder)  # so that type checkers know what is in the lists
+        self.decoder_layers = cast(list[DecoderLayer], decoder)
         self.encoder_norm = nn.LayerNorm(width)
         self.decoder_norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, vocabulary_size)
@@ -82,8 +103,24 @@ class Transformer(nn.Module):
         return self.decode(target, self.encode(source))
 
     def encode(self, source: Tensor) -> Memory:
-        """Read the source, ``[batch, src]``. Done once, however many target tokens follow."""
-        return self._encode(source)[0]
+        """Read the source, ``[batch, src]``. Done once, however many target tokens follow.
+
+        Without gradients a long source is read in blocks, so that memory grows linearly with its length.
+        """
+        if torch.is_grad_enabled():
+            return self._encode(source)[0]
+        memory = self._embed_source(source)
+        states = memory.states
+        block = max(1, SCORES_AT_ONCE // (len(source) * self.config.heads * source.shape[1]))
+        blocks = [slice(start, start + block) for start in range(0, source.shape[1], block)]
+        for layer in self.encoder_layers:
+            key, value = layer.keys_and_values(states, self._relate_source(memory, slice(0)))
+            seen = [
+                layer.look(states[:, some], key, value, memory.mask, self._relate_source(memory, some))[0]
+                for some in blocks
+            ]
+            states = torch.cat(seen, dim=1)
+        return memory._replace(states=self.encoder_norm(states))
 
     def decode(self, target: Tensor, memory: Memory, cache: list[LayerCache] | None = None) -> Tensor:
         """Logits ``[batch, tgt, vocabulary]`` for what follows each position of ``target``, ``[batch, tgt]``.
@@ -103,34 +140,67 @@ class Transformer(nn.Module):
         return AttentionMaps(tuple(encoder), tuple(decoder), tuple(cross))
 
     def _encode(self, source: Tensor) -> tuple[Memory, list[Tensor]]:
-        mask = padding_mask(source)
-        states = self._embed(self.source_embedding, source, first=0)
+        memory = self._embed_source(source)
+        states, places = memory.states, self._relate_source(memory)
         maps = []
         for layer in self.encoder_layers:
-            states, weights = layer(states, mask)
+            states, weights = layer(states, memory.mask, places)
             maps.append(weights)
-        return Memory(self.encoder_norm(states), mask), maps
+        return memory._replace(states=self.encoder_norm(states)), maps
+
+    def _embed_source(self, source: Tensor) -> Memory:
+        """The source before the first layer."""
+        mask = padding_mask(source)
+        positions = source_positions(mask, self.config.source_from)
+        table = None
+        if self.config.random_positions:
+            table = place_table(mask[:, 0, 0].sum(-1, keepdim=True), self.config.random_positions, self.training)
+            positions = table.expand(len(source), -1).gather(1, positions.clamp(min=0))
+        states = self._embed(self.source_embedding, self.source_positions, source, positions)
+        return Memory(states, mask, positions, table)
+
+    def _relate_source(self, memory: Memory, some: slice = slice(None)) -> Places:
+        """What some source positions are told of where all of them stand."""
+        return relate(self.config, memory.positions[:, some], memory.positions, visible=memory.lengths)
 
     def _decode(
         self, target: Tensor, memory: Memory, cache: list[LayerCache] | None
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         past = cache[0].target.length if cache else 0
-        mask = causal_mask(target.shape[1], past + target.shape[1], target.device)
-        states = self._embed(self.target_embedding, target, first=past)
+        seen = past + target.shape[1]
+        mask = causal_mask(target.shape[1], seen, target.device) if target.shape[1] > 1 else None
+        every = torch.arange(seen, device=target.device)
+        visible = every[past:] + 1
+        if memory.table is not None:
+            every = memory.table[:, :seen]
+        new = every[..., past:]
+        states = self._embed(self.target_embedding, self.target_positions, target, new)
+        target_places = relate(self.config, new, every, visible, new_keys=new)
+        known = bool(cache and cache[0].source.length)  # the source's keys are cached, already turned
+        source_places = relate(
+            self.config,
+            new,
+            memory.positions,
+            visible=memory.lengths,
+            new_keys=memory.positions[:, :0] if known else memory.positions,
+        )
         self_maps, cross_maps = [], []
         for index, layer in enumerate(self.decoder_layers):
             states, self_weights, cross_weights = layer(
-                states, memory.states, mask, memory.mask, cache[index] if cache else None
+                states, memory.states, mask, memory.mask, cache[index] if cache else None, target_places, source_places
             )
             self_maps.append(self_weights)
             cross_maps.append(cross_weights)
         return self.output(self.decoder_norm(states)), self_maps, cross_maps
 
-    def _embed(self, embedding: nn.Embedding, ids: Tensor, first: int) -> Tensor:
-        """Token plus position; the first of the ids stands at position ``first``."""
-        places = torch.arange(first, first + ids.shape[1], device=ids.device)
-        positions = sinusoidal(places, self.config.d_model, self.config.position_base)
-        embedded: Tensor = self.dropout(embedding(ids) + positions)
+    def _embed(self, tokens: nn.Embedding, table: nn.Embedding | None, ids: Tensor, positions: Tensor) -> Tensor:
+        """What stands there, and for the additive schemes where it stands."""
+        states: Tensor = tokens(ids)
+        if table is not None:
+            states = states + table(positions.clamp(min=0))
+        elif self.config.positions == "sinusoidal":
+            states = states + sinusoidal(positions, self.config.d_model, self.config.position_base)
+        embedded: Tensor = self.dropout(states)
         return embedded
 
 

@@ -1,0 +1,76 @@
+"""Draw why a run extrapolates: its attention at length 10 and 200, and its scores around the right source position.
+
+python benchmarks/explain_extrapolation.py --run runs/001 --out docs/images
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from seqrev import plots
+from seqrev.api import Reverser, load
+from seqrev.data import fresh_sequences
+from seqrev.experiment import draw_attention
+from seqrev.task import source_of_output
+
+LENGTHS = (10, 200, 2000)
+OFFSETS = np.arange(-12, 13)
+
+
+def main() -> None:
+    """Draw everything and print the numbers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", default="latest")
+    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    arguments = parser.parse_args()
+    model = load(arguments.run, "cpu")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for length in LENGTHS[:2]:
+        (sequence,) = fresh_sequences(length, 1, model.config)
+        figure = draw_attention(model.attention(sequence), f"trained on lengths 1 to 10, length {length}")
+        plots.save_figure(figure, arguments.out / f"attention-{length}.png")
+    plots.save_figure(draw_scores(model), arguments.out / "scores.png")
+
+
+def draw_scores(model: Reverser) -> Figure:
+    """Score of the source positions around the right one, less its own: mean over the content rows of one sequence."""
+    figure = Figure(figsize=(7.5, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for length, colour in zip(LENGTHS, ("#0072B2", "#D55E00", "#009E73"), strict=True):
+        gaps, runner_up = score_gaps(model, length)
+        print(
+            f"length {length:>5,}: the right position leads its neighbours by {-gaps[[11, 13]].max():.1f} and all others "
+            f"by {runner_up:.1f}; log of the number of others {np.log(length + 1):.1f}"
+        )
+        axes.plot(OFFSETS, gaps, marker="o", markersize=4, color=colour, label=f"length {length:,}")
+    axes.set_xlabel("source position, counted from the right one")
+    axes.set_ylabel("score less that of the right position")
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def score_gaps(model: Reverser, length: int) -> tuple[NDArray[np.floating], float]:
+    """Mean score at each offset, and the smallest lead over any other position in any row.
+
+    Differences of scores are differences of the logarithms of the weights.
+    """
+    (sequence,) = fresh_sequences(length, 1, model.config)
+    weights = model.attention(sequence).cross(1).mean(axis=0)[:length].astype(np.float64)
+    scores = np.log(np.maximum(weights, 1e-45))
+    right = source_of_output(np.array(sequence)) + 1
+    rows = np.arange(length)
+    relative = scores - scores[rows, right][:, None]
+    means = []
+    for offset in OFFSETS:
+        inside = (right + offset >= 0) & (right + offset < scores.shape[1])
+        means.append(relative[rows[inside], right[inside] + offset].mean() if inside.any() else np.nan)
+    relative[rows, right] = -np.inf
+    return np.array(means), float(-relative.max())
+
+
+if __name__ == "__main__":
+    main()
