@@ -81,7 +81,7 @@ def save_checkpoint(
         files = {}
         for name, arrays in tensors.items():
             path = temporary / f"{name}.safetensors"
-            write_whole(path, save({key: np.ascontiguousarray(value) for key, value in arrays.items()}))
+            write_whole(path, save({key: np.asarray(value, order="C") for key, value in arrays.items()}))
             files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
         result = dict(validation) if validation else None
         manifest = {"schema": 1, "step": step, "validation": result, "files": files}
@@ -93,7 +93,7 @@ def save_checkpoint(
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _prune(folder)
+    _prune(folder, target)
     return Checkpoint(target, step, result, files)
 
 
@@ -109,7 +109,7 @@ def list_checkpoints(folder: Path) -> list[Checkpoint]:
             continue
         step, files, validation = manifest.get("step"), manifest.get("files"), manifest.get("validation")
         if type(step) is int and isinstance(files, dict) and all(isinstance(entry, dict) for entry in files.values()):
-            found.append(Checkpoint(path, step, validation if isinstance(validation, dict) else None, files))
+            found.append(Checkpoint(path, step, validation if _is_validation(validation) else None, files))
     return sorted(found, key=lambda checkpoint: checkpoint.step)
 
 
@@ -124,12 +124,18 @@ def best_first(folder: Path) -> list[Checkpoint]:
 
 
 def _merit(checkpoint: Checkpoint) -> tuple[float, float, int]:
-    result = checkpoint.validation or {}
-    return (float(result.get("exact_match", -1.0)), -float(result.get("loss", np.inf)), checkpoint.step)
+    result = checkpoint.validation
+    return (-1.0, -np.inf, checkpoint.step) if result is None else (result["exact_match"], -result["loss"], checkpoint.step)
 
 
-def _prune(folder: Path) -> None:
-    keep = {checkpoint.path for checkpoint in (*newest_first(folder)[:KEEP], *best_first(folder)[:1])}
+def _is_validation(value: object) -> bool:
+    names = ("exact_match", "token_accuracy", "loss")
+    return isinstance(value, dict) and all(type(value.get(name)) in (int, float) for name in names)
+
+
+def _prune(folder: Path, saved: Path) -> None:
+    """``saved`` stays in any case: damaged checkpoints of later steps may stand beside it."""
+    keep = {saved, *(checkpoint.path for checkpoint in (*newest_first(folder)[:KEEP], *best_first(folder)[:1]))}
     for checkpoint in list_checkpoints(folder):
         if checkpoint.path not in keep:
             shutil.rmtree(checkpoint.path)

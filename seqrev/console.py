@@ -45,7 +45,7 @@ class Console:
 
     def note(self, text: str) -> None:
         """Something worth knowing, on stderr."""
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text), file=sys.stderr, flush=True)
 
     def error(self, error: SeqrevError) -> None:
         """One short paragraph and the next command, on stderr."""
@@ -117,6 +117,11 @@ def _rich_bar(total: int, unit: str) -> Iterator[Progress]:
                 bar.console.print(text, markup=False)
 
         yield Live()
+
+
+def visible(text: str) -> str:
+    """Text with its control characters, which could steer a terminal, written out; line ends stay."""
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
 
 
 def is_live(stream: TextIO) -> bool:

@@ -17,14 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqrev.config import Config, TaskConfig
-from seqrev.errors import InputError, UsageError
+from seqrev.errors import InputError, UsageError, shorten
 from seqrev.files import open_whole, read_json, sha256_of, write_json
-from seqrev.task import Array, apply_rule, check, parse_sequence, shorten
+from seqrev.task import Array, apply_rule, check, parse_sequence
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 HELD_OUT = 10  # per cent of all sequences that belong to validation, and as many to test
-CHUNK = 8_192  # rows drawn and written at a time
+CHUNK = 8_192  # rows drawn and written at a time, fewer where they are long:
+SYMBOLS_AT_ONCE = 8_388_608
 ENUMERABLE = 65_536  # up to so many sequences of a length, all of them are listed, and a split's share is exact
 
 
@@ -145,10 +146,11 @@ def rows_of(split: Split, count: int, config: Config) -> Iterator[list[tuple[int
     The configuration must have passed ``check_possible``.
     """
     task, lengths = config.task, available_lengths(split, config.task)
+    size = max(1, min(CHUNK, SYMBOLS_AT_ONCE // task.max_length))
     seen: set[tuple[int, ...]] = set()
     for chunk in itertools.count():
         rng = np.random.default_rng([config.seed, SPLITS.index(split), chunk])
-        rows = _draw(rng, split, rng.choice(lengths, size=min(CHUNK, count)), task.symbols)
+        rows = _draw(rng, split, rng.choice(lengths, size=min(size, count)), task.symbols)
         if split != "train":
             rows = [row for row in dict.fromkeys(rows) if row not in seen]
             seen.update(rows)

@@ -8,10 +8,11 @@ class SeqrevError(Exception):
     """A known failure. ``str(error)`` says what was wrong and what was expected; ``hint`` is the next thing to type."""
 
     exit_code = 1
+    usual_hint = "seqrev --help"
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
 
 class UsageError(SeqrevError):
@@ -24,6 +25,7 @@ class InputError(SeqrevError):
     """A run, checkpoint, dataset or file that is missing, damaged or not readable."""
 
     exit_code = 3
+    usual_hint = "seqrev train --config configs/small.yaml"
 
 
 class QualityError(SeqrevError):
@@ -36,3 +38,9 @@ class TrainingError(SeqrevError):
     """Training cannot go on, for example because the loss is no longer a number."""
 
     exit_code = 1
+
+
+def shorten(value: object, width: int = 24) -> str:
+    """A value as it may be shown in a message: short, and with control characters made visible."""
+    text = ascii(value)
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from seqrev.decoding import Decoded, decode, teacher_forced
-from seqrev.errors import UsageError
+from seqrev.errors import UsageError, shorten
 from seqrev.model.transformer import Transformer
-from seqrev.task import apply_rule, shorten
+from seqrev.task import apply_rule
 
 ErrorKind = Literal["early_stop", "overrun", "wrong_token"]
 Protocol = Literal["free", "length_given", "teacher_forced"]

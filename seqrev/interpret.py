@@ -109,7 +109,10 @@ def anti_diagonal(model: Transformer, sources: Sequence[Sequence[int]], layer: i
         sources: symbols, at least one sequence.
         layer: counted from 1; None: the last.
     """
-    layer = layer or len(model.decoder_layers)
+    layers = len(model.decoder_layers)
+    layer = layers if layer is None else layer
+    if not 1 <= layer <= layers:
+        raise UsageError(f"There is no decoder layer {layer}; this model has 1 to {layers}.")
     device = model.output.weight.device
     total: NDArray[np.float64] | None = None
     rows = 0

@@ -25,15 +25,15 @@ _CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # no "building the font cache" on the first start
 
 
-def check_format(path: Path) -> str:
+def check_format(path: Path, formats: Sequence[str] = FORMATS) -> str:
     """The format that a file's suffix asks for.
 
     Raises:
-        UsageError: it is none of ``FORMATS``.
+        UsageError: it is none of ``formats``.
     """
     suffix = path.suffix.lower().removeprefix(".")
-    if suffix not in FORMATS:
-        raise UsageError(f"{path} must end in {', '.join('.' + name for name in FORMATS)}.", "--out map.png")
+    if suffix not in formats:
+        raise UsageError(f"{path} must end in {' or '.join('.' + name for name in formats)}.", f"map.{formats[0]}")
     return suffix
 
 
@@ -194,8 +194,7 @@ def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
         UsageError: another suffix.
         InputError: the file cannot be written.
     """
-    if path.suffix != ".npz":
-        raise UsageError(f"{path} must end in .npz.", "--arrays map.npz")
+    check_format(path, ("npz",))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     _write(path, buffer.getvalue())

@@ -14,9 +14,8 @@ from typing import Any
 
 from seqrev.checkpoints import best_first
 from seqrev.config import Config, load_config, to_yaml
-from seqrev.errors import InputError
+from seqrev.errors import InputError, UsageError, shorten
 from seqrev.files import read_json, write_json, write_whole
-from seqrev.task import shorten
 
 Status = str  # opened, generated, running, done, interrupted, failed
 
@@ -49,10 +48,12 @@ class Run:
         """The resolved configuration of this run.
 
         Raises:
-            InputError: it is missing or cannot be read.
-            UsageError: it is not valid.
+            InputError: it is missing, cannot be read or is not valid.
         """
-        return load_config(self.path / "config.yaml")
+        try:
+            return load_config(self.path / "config.yaml")
+        except UsageError as error:
+            raise InputError(str(error)) from None
 
     def record(self) -> dict[str, Any]:
         """What ``run.json`` says.
@@ -133,7 +134,11 @@ def find_run(spec: str | None, runs_dir: Path, serves: Callable[[Run], bool], wh
                 return run
         raise InputError(f"No run in {runs_dir} has {what}.", hint)
     path = runs_dir / f"{int(spec):03d}" if re.fullmatch(r"\d{1,9}", spec) else Path(spec)
-    if not (path / "run.json").is_file():
+    try:
+        is_run = (path / "run.json").is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        is_run = False
+    if not is_run:
         raise InputError(f"{shorten(str(path), 80)} is not a run folder: there is no run.json in it.", hint)
     run = Run(path)
     if not serves(run):
@@ -192,13 +197,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-            if type(row["step"]) is not int:
+            if type(row["step"]) is not int or row["event"] not in ("train", "validation"):
                 raise ValueError
             rows.append(row)
         except (ValueError, KeyError, TypeError, RecursionError):
             if number == len(lines):
                 break
-            raise InputError(f"{path} is damaged in line {number}: a JSON object with a step was expected.") from None
+            raise InputError(f"{path} is damaged in line {number}: an event with its step was expected.") from None
     return rows
 
 

@@ -25,12 +25,14 @@ class StopRequest:
         self.received: int | None = None
         self.patient = False
         """True: a first signal is only noted, and the program looks at ``received``; False: it interrupts at once."""
+        self.hint = ""
+        """The command that goes on from here."""
 
     def _handle(self, signum: int, _frame: FrameType | None) -> None:
         if self.patient and self.received is None:
             self.received = signum
             return
-        raise Interrupted(signum, f"Stopped by {signal.Signals(signum).name}.")
+        raise Interrupted(signum, f"Stopped by {signal.Signals(signum).name}.", self.hint)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from seqrev.errors import UsageError
+from seqrev.errors import UsageError, shorten
 
 Array = NDArray[np.integer]
 
@@ -88,14 +88,15 @@ def check(sequence: Sequence[int], symbols: int, longest: int | None = None) -> 
     Raises:
         UsageError: the sequence is empty or has more than ``longest`` symbols, or a symbol is out of range.
     """
-    example = "seqrev decode " + " ".join(str(number % symbols) for number in (4, 8, 2, 9))
     if not len(sequence):
-        raise UsageError("The sequence is empty; at least one symbol was expected.", example)
+        raise UsageError("The sequence is empty; at least one symbol was expected.", _example(symbols))
     if longest is not None:
         check_length(len(sequence), longest)
     for symbol in sequence:
         if not 0 <= symbol < symbols:
-            raise UsageError(f"{shorten(symbol)} is not in the vocabulary; the symbols are 0 to {symbols - 1}.", example)
+            raise UsageError(
+                f"{shorten(symbol)} is not in the vocabulary; the symbols are 0 to {symbols - 1}.", _example(symbols)
+            )
 
 
 def check_length(length: int, longest: int) -> None:
@@ -126,14 +127,12 @@ def parse_sequence(text: str, symbols: int, longest: int | None = None) -> list[
         # int() also takes "1_0" and the digits of other scripts; a line with those is damaged rather than meant so
         if not (word.isascii() and word.removeprefix("-").isdigit()) or len(word) > 20:
             raise UsageError(
-                f"{shorten(word)} is not a whole number; the symbols are 0 to {symbols - 1}.", "seqrev decode 4 8 2 9"
+                f"{shorten(word)} is not a whole number; the symbols are 0 to {symbols - 1}.", _example(symbols)
             )
         sequence.append(int(word))
     check(sequence, symbols, longest)
     return sequence
 
 
-def shorten(value: object, width: int = 24) -> str:
-    """A value as it may be shown in a message: short, and with control characters made visible."""
-    text = ascii(value)
-    return text if len(text) <= width else text[: width - 1] + "…"
+def _example(symbols: int) -> str:
+    return "seqrev decode " + " ".join(str(number % symbols) for number in (4, 8, 2, 9))

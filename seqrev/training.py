@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from seqrev.config import Config, TrainConfig
-from seqrev.data import Batches, Split, group_by_length, rows_of
-from seqrev.errors import InputError, TrainingError
+from seqrev.data import Batches, Split, check_possible, group_by_length, rows_of
+from seqrev.errors import InputError, TrainingError, shorten
 from seqrev.evaluation import evaluate
 from seqrev.model.transformer import Transformer
-from seqrev.task import PAD, Array, apply_rule, frame, shorten, vocabulary_size
+from seqrev.task import PAD, Array, apply_rule, frame, vocabulary_size
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -89,16 +89,21 @@ class TrainingState:
         Raises:
             InputError: names or shapes are not those of this configuration's model.
         """
-        load_weights(self.model, weights)
         state = self.optimizer.state_dict()
+        expected = {
+            f"{kind}.{name}" for name, _ in self.model.named_parameters() for kind in ("step", "exp_avg", "exp_avg_sq")
+        }
+        if moments.keys() != (expected if step else set()):
+            raise InputError("The checkpoint's optimizer state does not fit the configuration of its run.")
         for index, (name, parameter) in enumerate(self.model.named_parameters() if step else ()):
             entry = {}
             for kind, shape in (("step", ()), ("exp_avg", parameter.shape), ("exp_avg_sq", parameter.shape)):
-                value = moments.get(f"{kind}.{name}")
-                if value is None or value.shape != tuple(shape):
+                value = moments[f"{kind}.{name}"]
+                if value.shape != tuple(shape):
                     raise InputError(f"The checkpoint's optimizer state does not fit: {kind} of {name}.")
                 entry[kind] = torch.from_numpy(value.copy()).to(self.device)
             state["state"][index] = entry
+        load_weights(self.model, weights)  # last of the checks: what is refused has changed nothing
         self.optimizer.load_state_dict(state)
         self.step, self.validated = step, step if validated else 0
 
@@ -128,7 +133,12 @@ class Rows:
 
 
 def sample_rows(config: Config) -> Rows:
-    """The rows of a configuration's dataset, without writing them anywhere."""
+    """The rows of a configuration's dataset, without writing them anywhere.
+
+    Raises:
+        UsageError: a split cannot be filled.
+    """
+    check_possible(config)
 
     def draw(split: Split, count: int) -> list[tuple[int, ...]]:
         return [row for chunk in rows_of(split, count, config) for row in chunk]

@@ -56,14 +56,18 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(json_mode="--json" in arguments)
     try:
         code = typer.main.get_command(app)(args=arguments, prog_name="seqrev", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # a daemon may have none
+            sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except SeqrevError as error:
         console.error(error)
         return error.exit_code
     except typer.TyperException as error:
-        command = " ".join(["seqrev", *arguments[:1]]) if arguments[:1] and not arguments[0].startswith("-") else "seqrev"
-        console.error(UsageError(error.format_message(), f"{command} --help"))
+        if not arguments:  # the message is the help
+            console.note(error.format_message())
+        else:
+            known = arguments[0] in {command.name for command in app.registered_commands}
+            console.error(UsageError(error.format_message(), f"seqrev {arguments[0]} --help" if known else "seqrev --help"))
         return error.exit_code
     except (OutputClosed, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at exit

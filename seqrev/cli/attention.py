@@ -46,6 +46,8 @@ def command(
             raise UsageError(f"There is no {name} {value}; this model has {name}s 1 to {most}.", f"--{name} {most}")
     if out is not None:
         plots.check_format(out)
+    if arrays is not None:
+        plots.check_format(arrays, ("npz",))
     symbols = model.config.task.symbols
     if sequence:
         source = parse_sequence(" ".join(sequence), symbols, model.longest_source)

@@ -1,5 +1,6 @@
 """``seqrev decode``: answer sequences."""
 
+import io
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import typer
 
 from seqrev.cli.options import DEFAULT_RUNS, Beam, Device, Json, RunsDir, RunSpec, load_model
 from seqrev.console import Console
-from seqrev.errors import InputError, UsageError
+from seqrev.errors import InputError, UsageError, shorten
 
 LINES_AT_ONCE = 1_024
 
@@ -29,6 +30,9 @@ def command(
     words = sequence or []
     if bool(words) == (file is not None):
         raise UsageError("Give a sequence, or -, or --file: one of them.", "seqrev decode 4 8 2 9")
+    option = next((word for word in words if word.startswith("--")), None)
+    if option is not None:  # they come here because -3 must, to be refused as a symbol
+        raise UsageError(f"There is no option {shorten(option)}.", "seqrev decode --help")
     console = Console(json)
     model = load_model(run, runs_dir, device, console)
     from seqrev.data import parse_line
@@ -42,7 +46,7 @@ def command(
         sources = iter([parse_sequence(" ".join(words), *vocabulary)])
 
     longest = model.config.task.max_length
-    at_once = 1 if file is None and sys.stdin.isatty() else LINES_AT_ONCE
+    at_once = 1 if file is None and sys.stdin is not None and sys.stdin.isatty() else LINES_AT_ONCE
     for group in _groups(sources, at_once):
         if max(map(len, group), default=0) > longest:
             console.note(f"Note: longer than any sequence in training (at most {longest}); the answer may be wrong.")
@@ -63,7 +67,11 @@ def _lines(file: Path | None) -> Iterator[str]:
     """Lines of a file, or of standard input."""
     name = "Standard input" if file is None else str(file)
     empty = True
+    if file is None and isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")  # some locales let any byte through
     try:
+        if file is None and sys.stdin is None:
+            raise InputError("There is no standard input; one sequence a line was expected.", "seqrev decode 4 8 2 9")
         if file is not None and not file.is_file():
             raise InputError(f"There is no file {file}; one sequence a line was expected.", "seqrev decode 4 8 2 9")
         with sys.stdin if file is None else file.open(encoding="utf-8") as stream:

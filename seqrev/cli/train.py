@@ -39,6 +39,7 @@ def command(
         run = find_run(run_, runs_dir, Run.has_config, "a configuration")
     console.note(f"Run: {run}")
     with stop_requests() as stop:
+        stop.hint = f"seqrev train --run {run}"
         if not run.has_dataset():
             fill(run, console)
 

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from seqrev.config import ModelConfig
 from seqrev.model.attention import MultiHeadAttention
-from seqrev.model.transformer import Memory, Transformer
+from seqrev.model.transformer import Transformer
 from seqrev.task import BOS, EOS, PAD
 
 VOCABULARY = 13
@@ -133,8 +133,7 @@ def test_rows_of_a_cache_can_be_chosen_while_decoding(seed: int, rows: list[list
     model.decode(target[:, :3], memory, cache)
     for layer in cache:
         layer.select(chosen)
-    assert memory.mask is not None
-    rest = model.decode(target[chosen, 3:], Memory(memory.states[chosen], memory.mask[chosen]), cache)
+    rest = model.decode(target[chosen, 3:], memory.select(chosen), cache)
     assert_close(rest, model(source, target)[chosen, 3:])
 
 
