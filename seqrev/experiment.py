@@ -127,7 +127,7 @@ def _finish(run: Run, state: TrainingState) -> Trained:
     """Draw the loss curve and the attention of a held-out sequence, and sum up."""
     config = state.config
     history = read_metrics(run.metrics)
-    last = next((row for row in reversed(history) if row["event"] == "validation"), None)
+    last = next((row for row in reversed(history) if row.get("event") == "validation"), None)
     if last is None:
         raise InputError(f"{run.metrics} has no validation in it, though the training is done.", "seqrev evaluate")
     state.model.eval()

@@ -33,7 +33,7 @@ def check_format(path: Path, formats: Sequence[str] = FORMATS) -> str:
     """
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in formats:
-        raise UsageError(f"{path} must end in {' or '.join('.' + name for name in formats)}.", f"map.{formats[0]}")
+        raise UsageError(f"{path} must end in {', '.join('.' + name for name in formats)}.", f"map.{formats[0]}")
     return suffix
 
 
@@ -56,8 +56,8 @@ def loss_curve(metrics: Sequence[Mapping[str, Any]], title: str) -> Figure:
         metrics: rows of ``metrics.jsonl``.
         title: stands above the picture.
     """
-    train = [row for row in metrics if row["event"] == "train"]
-    validation = [row for row in metrics if row["event"] == "validation"]
+    train = [row for row in metrics if row.get("event") == "train"]
+    validation = [row for row in metrics if row.get("event") == "validation"]
     figure = Figure(figsize=(7.5, 5.5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     figure.suptitle(title)

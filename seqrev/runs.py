@@ -197,13 +197,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
-            if type(row["step"]) is not int or row["event"] not in ("train", "validation"):
+            if type(row["step"]) is not int:
                 raise ValueError
             rows.append(row)
         except (ValueError, KeyError, TypeError, RecursionError):
             if number == len(lines):
                 break
-            raise InputError(f"{path} is damaged in line {number}: an event with its step was expected.") from None
+            raise InputError(f"{path} is damaged in line {number}: a JSON object with a step was expected.") from None
     return rows
 
 

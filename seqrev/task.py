@@ -107,8 +107,7 @@ def check_length(length: int, longest: int) -> None:
     """
     if length > longest:
         raise UsageError(
-            f"A sequence of {length:,} symbols is too long: this model takes 1 to {longest:,}, which is "
-            "model.max_positions less two.",
+            f"The sequence has {length:,} symbols; this model takes 1 to {longest:,} (model.max_positions less two).",
             "seqrev train --config configs/extrapolate.yaml",
         )
 

@@ -93,14 +93,15 @@ class TrainingState:
         expected = {
             f"{kind}.{name}" for name, _ in self.model.named_parameters() for kind in ("step", "exp_avg", "exp_avg_sq")
         }
-        if moments.keys() != (expected if step else set()):
-            raise InputError("The checkpoint's optimizer state does not fit the configuration of its run.")
+        wrong = sorted(moments.keys() ^ (expected if step else set()))
+        if wrong:
+            raise InputError(f"The checkpoint's optimizer state does not fit: {shorten(wrong[0], 80)}.")
         for index, (name, parameter) in enumerate(self.model.named_parameters() if step else ()):
             entry = {}
             for kind, shape in (("step", ()), ("exp_avg", parameter.shape), ("exp_avg_sq", parameter.shape)):
                 value = moments[f"{kind}.{name}"]
                 if value.shape != tuple(shape):
-                    raise InputError(f"The checkpoint's optimizer state does not fit: {kind} of {name}.")
+                    raise InputError(f"The checkpoint's optimizer state does not fit: {kind}.{name}.")
                 entry[kind] = torch.from_numpy(value.copy()).to(self.device)
             state["state"][index] = entry
         load_weights(self.model, weights)  # last of the checks: what is refused has changed nothing

@@ -445,7 +445,7 @@ def test_optimizer_state_that_does_not_fit_is_refused(kind: str, shape: tuple[in
     moments = without(arrays["optimizer"], name)
     if shape:
         moments[name] = np.zeros(shape, np.float32)
-    with pytest.raises(InputError, match=f"{kind} of output.weight"):
+    with pytest.raises(InputError, match=f"{kind}.output.weight"):
         TrainingState(tiny()).restore(1, False, arrays["model"], moments)
 
 
