@@ -61,9 +61,9 @@ def loss_curve(metrics: Sequence[Mapping[str, Any]], title: str) -> Figure:
     figure = Figure(figsize=(7.5, 5.5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     figure.suptitle(title)
-    above.semilogy(
-        [row["step"] for row in train], [row["loss"] for row in train], color=_COLOURS["train"], label="training"
-    )
+    steps, losses = [row["step"] for row in train], [row["loss"] for row in train]
+    above.semilogy(steps, losses, color=_COLOURS["train"], alpha=0.25, linewidth=0.8)
+    above.semilogy(steps, _smooth(losses), color=_COLOURS["train"], label="training (bold: smoothed)")
     style: dict[str, Any] = {"marker": "o", "markersize": 5}
     steps = [row["step"] for row in validation]
     above.semilogy(steps, [row["loss"] for row in validation], color=_COLOURS["validation"], label="validation", **style)
@@ -77,6 +77,14 @@ def loss_curve(metrics: Sequence[Mapping[str, Any]], title: str) -> Figure:
     below.set_xlim(left=0)
     below.grid(alpha=0.3)
     return figure
+
+
+def _smooth(losses: Sequence[float]) -> NDArray[np.float64]:
+    """The geometric mean over a sliding window: batches of short sequences are easier than those of long ones."""
+    logs = np.log(np.maximum(np.array(losses, dtype=np.float64), 1e-12))
+    reach = len(logs) // 40
+    smoothed = [logs[max(0, place - reach) : place + reach + 1].mean() for place in range(len(logs))]
+    return np.array([math.exp(value) for value in smoothed])
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         ("model.dropout=1", "model.dropout"),
         ("model.dropout=false", "model.dropout"),
         ("model.position_base=1", "model.position_base"),
-        ("model.positions=learned", "model.positions"),
+        ("model.positions=guessed", "model.positions"),
         ("data.stream=1", "data.stream"),
         ("data.stream='yes'", "data.stream"),
         ("task=3", "task"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from seqrev.console import Console, OutputClosed, is_live
-from seqrev.errors import InputError
+from seqrev.errors import InputError, UsageError
 
 
 class Terminal(io.StringIO):
@@ -52,7 +52,9 @@ def test_json_is_strict() -> None:
 def test_an_error_is_a_paragraph_and_what_to_try(capsys: pytest.CaptureFixture[str]) -> None:
     Console().error(InputError("It is gone.", "seqrev train"))
     Console().error(InputError("It is gone."))
-    assert capsys.readouterr() == ("", "Error: It is gone.\nTry: seqrev train\nError: It is gone.\n")
+    Console().error(UsageError("It is wrong."))
+    usual = "Error: It is gone.\nTry: seqrev train --config configs/small.yaml\nError: It is wrong.\nTry: seqrev --help\n"
+    assert capsys.readouterr() == ("", "Error: It is gone.\nTry: seqrev train\n" + usual)
 
 
 def test_an_error_in_json_mode_is_an_object_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -140,9 +140,11 @@ def test_answers_come_in_the_order_of_the_sources_however_they_are_batched(
     assert len({tuple(answer.output) for answer in expected}) > 5
     batches: list[int] = []
 
-    def spy(model: Transformer, source: torch.Tensor, limits: Sequence[int], beam: int) -> list[Decoded]:
+    def spy(
+        model: Transformer, source: torch.Tensor, limits: Sequence[int], beam: int, length_given: bool
+    ) -> list[Decoded]:
         batches.append(source.numel() * beam if len(source) > 1 else 0)
-        return search(model, source, limits, beam)
+        return search(model, source, limits, beam, length_given)
 
     monkeypatch.setattr(decoding, "TOKENS_AT_ONCE", at_once)
     monkeypatch.setattr(decoding, "search", spy)

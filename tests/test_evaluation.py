@@ -18,6 +18,10 @@ def answer(*output: int, finished: bool = True) -> Decoded:
     return Decoded(list(output), finished, -1.0)
 
 
+def kinds(early_stop: int = 0, overrun: int = 0, wrong_token: int = 0) -> dict[ErrorKind, int]:
+    return {"early_stop": early_stop, "overrun": overrun, "wrong_token": wrong_token}
+
+
 @pytest.mark.parametrize(
     ("given_answer", "kind"),
     [
@@ -64,9 +68,13 @@ ANSWERS = [answer(2, 1), answer(3), answer(2), answer(6, 0, 4), answer(8, 7, 7, 
 
 def test_tallies_by_hand() -> None:
     result = compare(SOURCES, ANSWERS)
-    assert result.overall == Tally(sequences=5, exact=2, tokens=3 + 2 + 3 + 4 + 3, right_tokens=3 + 2 + 1 + 3 + 2)
-    assert result.by_length == {1: Tally(1, 1, 2, 2), 2: Tally(3, 1, 9, 6), 3: Tally(1, 0, 4, 3)}
-    assert result.errors == {"early_stop": 1, "overrun": 1, "wrong_token": 1}
+    assert result.overall == Tally(5, 2, 3 + 2 + 3 + 4 + 3, 3 + 2 + 1 + 3 + 2, kinds(1, 1, 1))
+    assert result.by_length == {
+        1: Tally(1, 1, 2, 2, kinds()),
+        2: Tally(3, 1, 9, 6, kinds(early_stop=1, overrun=1)),
+        3: Tally(1, 0, 4, 3, kinds(wrong_token=1)),
+    }
+    assert result.errors == kinds(1, 1, 1)
     assert result.overall.exact_match == pytest.approx(0.4)
     assert result.overall.token_accuracy == pytest.approx(11 / 15)
     assert result.mistakes == [
@@ -79,15 +87,18 @@ def test_tallies_by_hand() -> None:
 def test_the_dictionary_is_plain_and_sorted_by_length() -> None:
     result = compare(SOURCES, ANSWERS, keep_mistakes=1).to_dict()
     assert json.loads(json.dumps(result)) == result
-    assert list(result) == ["sequences", "exact_match", "token_accuracy", "errors", "by_length", "mistakes"]
+    assert list(result) == ["sequences", "exact_match", "interval", "token_accuracy", "errors", "by_length", "mistakes"]
     assert result["sequences"] == 5
     assert result["exact_match"] == pytest.approx(0.4)
     assert result["token_accuracy"] == pytest.approx(11 / 15)
     assert result["errors"] == {"early_stop": 1, "overrun": 1, "wrong_token": 1}
+    assert result["interval"] == pytest.approx([0.117621, 0.769276], abs=1e-6)  # 2 of 5
+    intervals = [row.pop("interval") for row in result["by_length"]]
+    assert intervals == [list(Tally(n, exact).interval) for n, exact in ((1, 1), (3, 1), (1, 0))]
     assert result["by_length"] == [
-        {"length": 1, "sequences": 1, "exact_match": 1.0, "token_accuracy": 1.0},
-        {"length": 2, "sequences": 3, "exact_match": 1 / 3, "token_accuracy": 6 / 9},
-        {"length": 3, "sequences": 1, "exact_match": 0.0, "token_accuracy": 3 / 4},
+        {"length": 1, "sequences": 1, "exact_match": 1.0, "token_accuracy": 1.0, "errors": kinds()},
+        {"length": 2, "sequences": 3, "exact_match": 1 / 3, "token_accuracy": 6 / 9, "errors": kinds(1, 1)},
+        {"length": 3, "sequences": 1, "exact_match": 0.0, "token_accuracy": 3 / 4, "errors": kinds(wrong_token=1)},
     ]
     assert result["mistakes"] == [{"source": [1, 2], "expected": [2, 1], "output": [2], "kind": "early_stop"}]
 
@@ -138,14 +149,16 @@ def test_whatever_the_answers_the_counts_add_up(sources: list[list[int]], data: 
 @pytest.mark.parametrize("beam", [1, 3])
 def test_evaluation_is_free_running_and_passes_on_what_it_was_asked_for(monkeypatch: pytest.MonkeyPatch, beam: int) -> None:
     model = Transformer(ModelConfig(d_model=8, heads=1, d_ff=8), 13).eval()
-    beams: list[int] = []
+    asked: list[tuple[int, bool]] = []
 
-    def spy(model: Transformer, sources: Sequence[Sequence[int]], beam: int = 1) -> list[Decoded]:
-        beams.append(beam)
-        return decode(model, sources, beam)
+    def spy(
+        model: Transformer, sources: Sequence[Sequence[int]], beam: int = 1, length_given: bool = False
+    ) -> list[Decoded]:
+        asked.append((beam, length_given))
+        return decode(model, sources, beam, length_given)
 
     monkeypatch.setattr(evaluation, "decode", spy)
     result = evaluate(model, SOURCES, beam, keep_mistakes=2)
-    assert beams == [beam]
+    assert asked == [(beam, False)]
     assert result == compare(SOURCES, decode(model, SOURCES, beam), keep_mistakes=2)
     assert len(result.mistakes) == 2

@@ -91,7 +91,18 @@ def test_a_wrong_sequence_is_refused_with_its_reason(text: str, says: str) -> No
     assert says in str(caught.value)
     assert len(str(caught.value)) < 200
     assert "\x1b" not in str(caught.value)
-    assert caught.value.hint.startswith("seqrev decode ")
+    too_long = "takes 1 to 5" in says
+    assert caught.value.hint.startswith("seqrev train --config " if too_long else "seqrev decode ")
+
+
+@pytest.mark.parametrize(("length", "fits"), [(1, True), (1_000, True), (1_001, False)])
+def test_a_length_alone_can_be_checked(length: int, fits: bool) -> None:
+    if fits:
+        task.check_length(length, 1_000)
+        return
+    with pytest.raises(UsageError, match=r"1,001 symbols; this model takes 1 to 1,000 \(model\.max_positions") as caught:
+        task.check_length(length, 1_000)
+    assert caught.value.hint == "seqrev train --config configs/extrapolate.yaml"
 
 
 def test_the_example_in_the_hint_fits_the_vocabulary() -> None:
@@ -102,11 +113,3 @@ def test_the_example_in_the_hint_fits_the_vocabulary() -> None:
 
 def test_the_longest_sequence_that_fits_is_taken() -> None:
     assert task.parse_sequence("1 2 3 4 5", symbols=10, longest=5) == [1, 2, 3, 4, 5]
-
-
-@pytest.mark.parametrize("value", ["short", "x" * 100, "\x1b[0m\n", 7])
-def test_shorten_is_short_and_printable(value: object) -> None:
-    text = task.shorten(value)
-    assert len(text) <= 24
-    assert text.isprintable()
-    assert text[:5] == ascii(value)[:5]

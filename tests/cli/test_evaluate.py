@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,17 @@ import pytest
 from seqrev.checkpoints import best_first, list_checkpoints
 from seqrev.runs import Run
 from tests.conftest import Cli, assert_refused, flip_byte
+
+COLUMNS = (
+    "length",
+    "sequences",
+    "exact match",
+    "95 % interval",
+    "token accuracy",
+    "early stop",
+    "overrun",
+    "wrong token",
+)
 
 
 @pytest.fixture
@@ -64,12 +76,15 @@ def test_every_evaluation_is_kept(cli: Cli, own_run: Run) -> None:
 def test_people_get_a_table(cli: Cli, own_run: Run) -> None:
     result = cli("evaluate", "--run", own_run)
     assert result.code == 0
-    lines = [line.split() for line in result.out.splitlines()]
-    assert lines[0] == ["length", "sequences", "exact", "match", "token", "accuracy"]
-    assert lines[1][:2] == ["all", "30"]
-    assert "early stop: " in result.out
-    assert "overrun: " in result.out
-    assert "wrong token: " in result.out
+    document = json.loads((own_run.path / "evaluation" / "001.json").read_text())
+    lines = result.out.splitlines()
+    assert lines[0] == f"{own_run}, step {document['step']:,}, free"
+    assert re.split("  +", lines[1].strip()) == [*COLUMNS]
+    low, high = document["interval"]
+    shares = [f"{document['exact_match']:.4f}", f"{low:.3f}-{high:.3f}", f"{document['token_accuracy']:.4f}"]
+    errors = [str(document["errors"][kind]) for kind in ("early_stop", "overrun", "wrong_token")]
+    assert lines[2].split() == ["all", "30", *shares, *errors]
+    assert [line.split()[0] for line in lines[3:7]] == [str(row["length"]) for row in document["by_length"]][:4]
     assert "anti-diagonal" in result.out
     assert "\x1b" not in result.out + result.err
 

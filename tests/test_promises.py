@@ -1,0 +1,46 @@
+"""What the shipped configurations are said to reach, over five seeds. Minutes each: ``make test-slow``."""
+
+from pathlib import Path
+
+import pytest
+
+from seqrev.config import load_config
+from seqrev.data import fresh_sequences, rows_of
+from seqrev.evaluation import evaluate
+from seqrev.interpret import anti_diagonal
+from seqrev.training import TrainingState, fit
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+pytestmark = pytest.mark.slow
+
+
+def trained(name: str, seed: int) -> TrainingState:
+    config = load_config(CONFIGS / name, seed=seed)
+    state = TrainingState(config)
+    for _ in fit(config, state=state):
+        pass
+    state.model.eval()
+    return state
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_small_answers_held_out_sequences_and_looks_where_it_should(seed: int) -> None:
+    state = trained("small.yaml", seed)
+    test = [row for chunk in rows_of("test", state.config.data.test, state.config) for row in chunk]
+    assert len(test) == 1_000
+    assert evaluate(state.model, test).overall.exact_match >= 0.999
+    mean, *_ = anti_diagonal(state.model, test)
+    assert mean.mass >= 0.8
+    assert mean.hit >= 0.98
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_extrapolate_is_exact_at_a_hundred_times_its_training_length(seed: int) -> None:
+    state = trained("extrapolate.yaml", seed)
+    for length in (20, 50, 100, 200, 500, 1_000):
+        result = evaluate(state.model, fresh_sequences(length, 64, state.config)).overall
+        assert result.exact_match == 1.0, length
+    for length in (10, 500):
+        mean, *_ = anti_diagonal(state.model, fresh_sequences(length, 16, state.config))
+        assert mean.hit == 1.0
+        assert mean.mass >= 0.95
