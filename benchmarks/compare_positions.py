@@ -30,8 +30,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs"))
     parser.add_argument("--variant", action="append", help="only these variants")
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     sweep = yaml.safe_load(arguments.sweep.read_text())
-    path = arguments.out / "positions.json"
+    path = arguments.out / f"{arguments.sweep.stem}.json"
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     torch.set_num_threads(1)
     for seed in sweep["seeds"]:
@@ -42,7 +43,7 @@ def main() -> None:
             results[key] = measure(sweep, changes, seed)
             print(key, results[key], flush=True)
             write_json(path, results)
-    report(sweep, results, arguments.out)
+    report(sweep, results, path)
 
 
 def measure(sweep: dict[str, Any], changes: list[str], seed: int) -> dict[str, float]:
@@ -59,7 +60,7 @@ def measure(sweep: dict[str, Any], changes: list[str], seed: int) -> dict[str, f
     return exact
 
 
-def report(sweep: dict[str, Any], results: dict[str, Any], out: Path) -> None:
+def report(sweep: dict[str, Any], results: dict[str, Any], path: Path) -> None:
     """Mean over the seeds, with the range over the seeds as the band, as Markdown and as a picture."""
     curves = []
     lines = ["| variant | " + " | ".join(map(str, sweep["lengths"])) + " |", "|---" * (len(sweep["lengths"]) + 1) + "|"]
@@ -71,10 +72,10 @@ def report(sweep: dict[str, Any], results: dict[str, Any], out: Path) -> None:
         lines.append(f"| {name} | " + " | ".join(f"{statistics.mean(column):.2f}" for column in columns) + " |")
         bands = [(min(column), max(column)) for column in columns]
         curves.append(plots.Curve(name, sweep["lengths"], [statistics.mean(column) for column in columns], bands))
-    (out / "positions.md").write_text("\n".join(lines) + "\n")
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
     task = load_config(Path(sweep["base"])).task
     title = f"exact match by length, mean and range of {len(sweep['seeds'])} seeds"
-    plots.save_figure(plots.accuracy_by_length(curves, (task.min_length, task.max_length), title), out / "positions.png")
+    plots.save_figure(plots.accuracy_by_length(curves, (task.min_length, task.max_length), title), path.with_suffix(".png"))
     print("\n".join(lines))
 
 
