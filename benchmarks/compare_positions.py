@@ -48,7 +48,7 @@ def main() -> None:
 
 def measure(sweep: dict[str, Any], changes: list[str], seed: int) -> dict[str, float]:
     """Train one variant and return its exact match at each length."""
-    config = load_config(Path(sweep["base"]), changes, seed)
+    config = load_config(Path(sweep["base"]), [*sweep.get("set", ()), *changes], seed)
     state = TrainingState(config)
     for _ in fit(config, state=state):
         pass
