@@ -19,6 +19,7 @@ from tests.conftest import flip_byte
 
 SMALL = ("task.symbols=6", "task.max_length=5", "data.train=700", "data.validation=60", "data.test=50")
 few = settings(max_examples=25, deadline=None)
+FRESH = [[3, 1, 2, 0, 4], [1, 7, 0, 4, 6], [8, 7, 1, 3, 4]]
 
 
 def config_of(*overrides: str) -> Config:
@@ -397,3 +398,43 @@ def test_grouping_by_length_keeps_every_row_and_the_order(rows: list[list[int]])
     assert list(groups) == sorted({len(row) for row in rows})
     for length, group in groups.items():
         assert group.tolist() == [row for row in rows if len(row) == length]
+
+
+# --- fresh sequences --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("length", "symbols"), [(3, 6), (12, 6), (40, 10), (300, 2)])
+def test_fresh_sequences_have_their_length_and_are_in_no_training_split(length: int, symbols: int) -> None:
+    sequences = data.fresh_sequences(length, 50, config_of(f"task.symbols={symbols}"))
+    assert len(sequences) == 50
+    for sequence in sequences:
+        assert len(sequence) == length
+        assert set(sequence) <= set(range(symbols))
+        assert split_by_hand(sequence) == "test"
+    assert json.loads(json.dumps(sequences)) == sequences  # plain integers
+    if length > 10:
+        assert len(set(map(tuple, sequences))) == 50
+
+
+@pytest.mark.parametrize(
+    "override", ["seed=1", "seed=12345", "task.max_length=40", "data.test=7", "model.d_model=8", "data.stream=true"]
+)
+def test_every_model_gets_the_same_fresh_sequences(override: str) -> None:
+    assert data.fresh_sequences(9, 20, config_of(override)) == data.fresh_sequences(9, 20, config_of())
+
+
+def test_fresh_sequences_are_the_same_whatever_was_drawn_before() -> None:
+    first = data.fresh_sequences(9, 20, config_of())
+    np.random.default_rng(0).random()
+    assert data.fresh_sequences(10, 20, config_of())[0][:9] != first[0]
+    assert data.fresh_sequences(9, 20, config_of()) == first
+
+
+def test_fresh_sequences_never_change_between_versions() -> None:
+    """Or results of different versions would be measured on different questions."""
+    assert data.fresh_sequences(5, 3, config_of("task.symbols=10")) == FRESH
+
+
+def test_a_length_without_a_test_sequence_has_no_fresh_ones() -> None:
+    with pytest.raises(UsageError, match="No test sequence of length 1 exists over 2 symbols"):
+        data.fresh_sequences(1, 5, config_of("task.symbols=2"))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from seqrev import decoding
 from seqrev.config import ModelConfig
-from seqrev.decoding import PATIENCE, Decoded, decode, search
+from seqrev.decoding import PATIENCE, Decoded, decode, search, teacher_forced
 from seqrev.model.transformer import Transformer
 from seqrev.task import BOS, EOS, FIRST_SYMBOL, PAD, vocabulary_size
 
@@ -21,12 +21,14 @@ CLOSE = 1e-4  # log-probabilities are float32
 
 
 @functools.cache
-def loud(seed: int, symbols: int = 5, max_positions: int = 64) -> Transformer:
+def loud(seed: int, symbols: int = 5, max_positions: int = 64, positions: str = "sinusoidal") -> Transformer:
     """An untrained model in float64, loud enough that answers differ from source to source."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         shape = {"d_model": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 2, "d_ff": 16}
-        model = Transformer(ModelConfig.model_validate(shape | {"max_positions": max_positions}), vocabulary_size(symbols))
+        extrapolating = {"source_from": "end", "length_scaling": True} if positions != "sinusoidal" else {}
+        settings = {"max_positions": max_positions, "positions": positions} | extrapolating
+        model = Transformer(ModelConfig.model_validate(shape | settings), vocabulary_size(symbols))
         for name, parameter in model.named_parameters():
             if "embedding" not in name:
                 parameter.data += 0.4 * torch.randn_like(parameter)
@@ -287,3 +289,89 @@ def test_the_model_and_its_gradients_are_left_alone() -> None:
     assert math.isfinite(answer.log_probability)
     assert all(value.equal(before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+# --- other protocols --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "rotary", "alibi"])
+@pytest.mark.parametrize("beam", [1, 3])
+@pytest.mark.parametrize("eos", [-20.0, 0.0, 20.0])
+def test_with_the_length_given_every_answer_is_as_long_as_its_source(positions: str, beam: int, eos: float) -> None:
+    model, sources = with_bias(loud(0, positions=positions), EOS=eos, PAD=20.0), rows()
+    answers = decode(model, sources, beam, length_given=True)
+    for source, answer in zip(sources, answers, strict=True):
+        assert len(answer.output) == len(source)
+        assert all(0 <= symbol < 5 for symbol in answer.output)
+        assert answer.finished
+        tokens = [symbol + FIRST_SYMBOL for symbol in answer.output]
+        assert answer.log_probability == pytest.approx(log_probability(model, source, tokens), rel=1e-5, abs=CLOSE)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_with_the_length_given_greedy_takes_the_best_symbol_every_time(seed: int) -> None:
+    model, sources = loud(seed), rows(seed=seed)
+    for source, answer in zip(sources, decode(model, sources, length_given=True), strict=True):
+        tokens = [BOS]
+        for _ in source:
+            logits = model(ids_of(source), torch.tensor([tokens]))[0, -1, FIRST_SYMBOL:]
+            tokens.append(int(logits.argmax()) + FIRST_SYMBOL)
+        assert answer.output == [token - FIRST_SYMBOL for token in tokens[1:]]
+
+
+def test_with_the_length_given_the_longest_source_is_answered_too() -> None:
+    model = loud(0, max_positions=8)
+    (answer,) = decode(model, [[1] * model.longest_source], length_given=True)
+    assert len(answer.output) == 6
+
+
+def naive_teacher_forced(model: Transformer, source: Sequence[int]) -> Decoded:
+    """One parallel pass over the right output."""
+    right = [symbol + FIRST_SYMBOL for symbol in reversed(source)]
+    chosen = model(ids_of(source), torch.tensor([[BOS, *right]]))[0].argmax(-1).tolist()
+    output = [token - FIRST_SYMBOL for token in chosen[:-1]]
+    return Decoded(output, chosen[-1] == EOS, log_probability(model, source, [*right, EOS]))
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 4, 256])
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary", "alibi", "none"])
+def test_teacher_forcing_in_blocks_is_one_parallel_pass(
+    monkeypatch: pytest.MonkeyPatch, positions: str, block: int
+) -> None:
+    monkeypatch.setattr(decoding, "BLOCK", block)
+    model, sources = loud(0, positions=positions), rows()
+    answers = teacher_forced(model, sources)
+    assert len({tuple(answer.output) for answer in answers}) > 5
+    for source, answer in zip(sources, answers, strict=True):
+        expected = naive_teacher_forced(model, source)
+        assert len(answer.output) == len(source)
+        assert (answer.output, answer.finished) == (expected.output, expected.finished)
+        assert answer.log_probability == pytest.approx(expected.log_probability, abs=CLOSE)
+
+
+@pytest.mark.parametrize("block", [1, 4, 7])
+def test_teacher_forcing_shows_the_model_no_more_than_a_block_at_once(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    model, widths = loud(0), []
+    original = model.decode
+
+    def spy(target: torch.Tensor, *others: object) -> torch.Tensor:
+        widths.append(target.shape[1])
+        return original(target, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(decoding, "BLOCK", block)
+    monkeypatch.setattr(model, "decode", spy)
+    teacher_forced(model, [[1, 2, 3, 4, 0, 1, 2]])
+    assert sum(widths) == 8  # BOS and seven symbols
+    assert max(widths) == block
+
+
+@pytest.mark.parametrize("eos", [1e3, -1e3])
+def test_a_teacher_forced_answer_has_ended_if_eos_is_chosen_at_its_end(eos: float) -> None:
+    (answer,) = teacher_forced(with_bias(loud(0), EOS=eos), [[1, 2]])
+    assert answer.finished is (eos > 0)
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary", "alibi", "none"])
+def test_greedy_is_the_naive_uncached_loop_whatever_the_positions(positions: str) -> None:
+    sources = rows(count=8)
+    check_greedy(loud(1, positions=positions), sources, decode(loud(1, positions=positions), sources))

@@ -2,15 +2,28 @@
 
 import json
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqrev import evaluation
 from seqrev.config import ModelConfig
-from seqrev.decoding import Decoded, decode
-from seqrev.evaluation import ErrorKind, Mistake, Tally, compare, error_kind, evaluate
+from seqrev.decoding import Decoded, decode, teacher_forced
+from seqrev.errors import UsageError
+from seqrev.evaluation import (
+    ErrorKind,
+    Evaluation,
+    Mistake,
+    Protocol,
+    Tally,
+    compare,
+    error_kind,
+    evaluate,
+    parse_lengths,
+)
 from seqrev.model.transformer import Transformer
 
 
@@ -162,3 +175,170 @@ def test_evaluation_is_free_running_and_passes_on_what_it_was_asked_for(monkeypa
     assert asked == [(beam, False)]
     assert result == compare(SOURCES, decode(model, SOURCES, beam), keep_mistakes=2)
     assert len(result.mistakes) == 2
+
+
+# --- protocols --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beam", [1, 2])
+def test_each_protocol_asks_for_its_own_answers(monkeypatch: pytest.MonkeyPatch, beam: int) -> None:
+    torch.manual_seed(0)
+    model = Transformer(ModelConfig(d_model=8, heads=1, d_ff=8), 13).eval()
+    asked: list[tuple[object, ...]] = []
+
+    def spy_decode(
+        model: Transformer, sources: Sequence[Sequence[int]], beam: int = 1, length_given: bool = False
+    ) -> list[Decoded]:
+        asked.append(("decode", beam, length_given))
+        return decode(model, sources, beam, length_given)
+
+    def spy_teacher_forced(model: Transformer, sources: Sequence[Sequence[int]]) -> list[Decoded]:
+        asked.append(("teacher_forced",))
+        return teacher_forced(model, sources)
+
+    monkeypatch.setattr(evaluation, "decode", spy_decode)
+    monkeypatch.setattr(evaluation, "teacher_forced", spy_teacher_forced)
+    protocols: tuple[Protocol, ...] = ("free", "length_given", "teacher_forced")
+    results = [evaluate(model, SOURCES, beam, protocol, keep_mistakes=3) for protocol in protocols]
+    assert asked == [("decode", beam, False), ("decode", beam, True), ("teacher_forced",)]
+    expected = [
+        decode(model, SOURCES, beam),
+        decode(model, SOURCES, beam, length_given=True),
+        teacher_forced(model, SOURCES),
+    ]
+    assert results == [compare(SOURCES, answers, 3) for answers in expected]
+    assert {kind: results[1].errors[kind] for kind in ("early_stop", "overrun")} == {"early_stop": 0, "overrun": 0}
+
+
+# --- the interval -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("exact", "of", "low", "high"),
+    [
+        # Newcombe, "Two-sided confidence intervals for the single proportion" (1998), table I, method 3
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        (5, 10, 0.2366, 0.7634),
+        (0, 10, 0.0000, 0.2775),
+        (64, 64, 0.9434, 1.0000),
+        (1, 1, 0.2065, 1.0000),
+    ],
+)
+def test_the_interval_is_that_of_the_literature(exact: int, of: int, low: float, high: float) -> None:
+    assert Tally(of, exact).interval == pytest.approx((low, high), abs=5.1e-5)
+    assert Tally(of, of - exact).interval == pytest.approx((1 - high, 1 - low), abs=5.1e-5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(of=st.integers(1, 10_000), data=st.data())
+def test_the_ends_of_the_interval_are_where_the_score_test_just_rejects(of: int, data: st.DataObject) -> None:
+    """Wilson's definition: shares p with ``|p - share| = z sqrt(p (1 - p) / n)``, z of the normal distribution."""
+    exact = data.draw(st.integers(0, of))
+    low, high = Tally(of, exact).interval
+    assert 0 <= low <= exact / of + 1e-12
+    assert exact / of - 1e-12 <= high <= 1
+    for p in (low, high):
+        assert (p - exact / of) ** 2 == pytest.approx(NormalDist().inv_cdf(0.975) ** 2 * p * (1 - p) / of, abs=1e-7)
+    assert (low < 1e-9) == (exact == 0)
+    assert (high > 1 - 1e-9) == (exact == of)
+
+
+# --- several evaluations in one ---------------------------------------------------------------------------------------
+
+
+def test_evaluations_of_different_lengths_merge_into_that_of_all() -> None:
+    merged = Evaluation()
+    for length in (1, 2, 3):
+        pairs = [pair for pair in zip(SOURCES, ANSWERS, strict=True) if len(pair[0]) == length]
+        merged.merge(compare([source for source, _ in pairs], [answer for _, answer in pairs]))
+    whole = compare(SOURCES, ANSWERS)
+    assert (merged.overall, merged.by_length, merged.errors) == (whole.overall, whole.by_length, whole.errors)
+    assert [mistake.source for mistake in merged.mistakes] == [[1, 2], [7, 8], [4, 5, 6]]
+    assert merged.to_dict() | {"mistakes": []} == whole.to_dict() | {"mistakes": []}
+
+
+def test_merging_leaves_the_other_alone_and_keeps_the_first_mistakes() -> None:
+    merged, other = compare([[1, 2]] * 8, [answer(1)] * 8), compare([[3]] * 8, [answer(1)] * 8)
+    before = other.to_dict()
+    merged.merge(other)
+    assert [len(mistake.source) for mistake in merged.mistakes] == [2] * 8 + [1] * 2
+    merged.merge(compare([[1, 2, 3]], [answer(1)]), keep_mistakes=3)
+    assert len(merged.mistakes) == 3
+    assert merged.overall.sequences == 17
+    assert other.to_dict() == before
+
+
+# --- lengths as people write them -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "lengths"),
+    [
+        ("7", [7]),
+        ("20,50", [20, 50]),
+        (" 20 , 50 ", [20, 50]),
+        ("50,20,50", [20, 50]),
+        ("3:6", [3, 4, 5, 6]),
+        ("5:5", [5]),
+        ("10:30:10", [10, 20, 30]),
+        ("10:29:10", [10, 20]),
+        ("10:1000:10", [*range(10, 1001, 10)]),
+        ("1:10001", [*range(1, 10_002)]),
+        ("5,10:30:10,7:8", [5, 7, 8, 10, 20, 30]),
+        ("007", [7]),
+        ("999999999", [999_999_999]),
+    ],
+)
+def test_lengths_are_a_list_or_a_range_whose_end_is_included(text: str, lengths: list[int]) -> None:
+    assert parse_lengths(text) == lengths
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ",",
+        "5,",
+        "x",
+        "5 6",
+        "1.5",
+        "-3",
+        "+3",
+        "1e2",
+        "1_0",
+        "٣",
+        "²",
+        "5:",
+        ":5",
+        "::",
+        "1:2:3:4",
+        "1" * 10,
+        "1" * 9999,
+        "0",
+        "0:5",
+        "6:5",
+        "5:9:0",
+        "1:999999999",
+        "5,0",
+        "\x1b[31m",
+    ],
+)
+def test_other_lengths_are_refused_with_an_example(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_lengths(text)
+    message = str(caught.value)
+    assert message.isprintable()
+    assert len(message) < 120
+    assert "was expected" in message or "has no lengths in it, or too many" in message
+    assert parse_lengths(caught.value.hint.removeprefix("--lengths "))
+
+
+@settings(max_examples=50, deadline=None)
+@given(first=st.integers(1, 999), more=st.integers(0, 500), step=st.integers(1, 99))
+def test_a_range_holds_every_step_up_to_its_end(first: int, more: int, step: int) -> None:
+    last = first + more
+    expected = [length for length in range(first, last + 1) if (length - first) % step == 0]
+    assert parse_lengths(f"{first}:{last}:{step}") == expected

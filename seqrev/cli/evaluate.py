@@ -146,7 +146,7 @@ def _print(console: Console, report: dict[str, Any]) -> None:
     console.data(f"{report['run']}, step {report['step']:,}, {report['protocol'].replace('_', ' ')}")
     rows = [{"length": "all", **report}, *report["by_length"]]
     console.table(
-        ("length", "sequences", "exact match", "95 % interval", "token accuracy", "early stop", "overrun", "wrong token"),
+        ("length", "sequences", "exact match", "95 %", "tokens", "early", "over", "wrong"),
         [
             (
                 str(row["length"]),

@@ -1,23 +1,20 @@
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
+from seqrev import plots
+from seqrev.api import load
 from seqrev.checkpoints import best_first, list_checkpoints
+from seqrev.data import fresh_sequences
+from seqrev.evaluation import evaluate
 from seqrev.runs import Run
 from tests.conftest import Cli, assert_refused, flip_byte
 
-COLUMNS = (
-    "length",
-    "sequences",
-    "exact match",
-    "95 % interval",
-    "token accuracy",
-    "early stop",
-    "overrun",
-    "wrong token",
-)
+COLUMNS = ("length", "sequences", "exact match", "95 %", "tokens", "early", "over", "wrong")
 
 
 @pytest.fixture
@@ -84,7 +81,8 @@ def test_people_get_a_table(cli: Cli, own_run: Run) -> None:
     shares = [f"{document['exact_match']:.4f}", f"{low:.3f}-{high:.3f}", f"{document['token_accuracy']:.4f}"]
     errors = [str(document["errors"][kind]) for kind in ("early_stop", "overrun", "wrong_token")]
     assert lines[2].split() == ["all", "30", *shares, *errors]
-    assert [line.split()[0] for line in lines[3:7]] == [str(row["length"]) for row in document["by_length"]][:4]
+    lengths = [str(row["length"]) for row in document["by_length"]]
+    assert [line.split()[0] for line in lines[3 : 3 + len(lengths)]] == lengths
     assert "anti-diagonal" in result.out
     assert "\x1b" not in result.out + result.err
 
@@ -212,3 +210,176 @@ def test_a_damaged_configuration_of_a_run_is_refused(cli: Cli, own_run: Run, com
 def test_a_damaged_dataset_is_refused(cli: Cli, own_run: Run, command: tuple[str, ...]) -> None:
     flip_byte(own_run.data / "test.jsonl")
     assert_refused(cli(*command), 3, "test.jsonl is damaged")
+
+
+# --- lengths ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_runs(own_run: Run) -> tuple[Run, Run]:
+    """Two runs in runs/, the second of another checkpoint."""
+    other = Run(own_run.path.with_name("002"))
+    shutil.copytree(own_run.path, other.path)
+    shutil.rmtree(best_first(other.checkpoints)[0].path)
+    return own_run, other
+
+
+def test_lengths_of_ones_own_are_evaluated_on_fresh_sequences(cli: Cli, own_run: Run) -> None:
+    result = cli("evaluate", "--lengths", "20,2:4", "--count", "7", "--json")
+    assert result.code == 0, result.err
+    document = result.document
+    assert (document["run"], document["lengths"], document["protocol"]) == ("runs/001", "20,2:4", "free")
+    assert [(row["length"], row["sequences"]) for row in document["by_length"]] == [(2, 7), (3, 7), (4, 7), (20, 7)]
+    assert document["sequences"] == 28
+    model = load(own_run)
+    for row in document["by_length"]:
+        expected = evaluate(model.model, fresh_sequences(row["length"], 7, model.config))
+        assert row == {"length": row["length"], **expected.overall.to_dict()}
+    assert sum(document["errors"].values()) == sum(sum(row["errors"].values()) for row in document["by_length"])
+    assert document["by_length"][-1]["exact_match"] == 0  # it has seen at most four symbols
+    assert len(document["mistakes"]) <= 10
+    assert document["plot"] == "runs/001/evaluation/001.png"
+    assert Path(document["plot"]).read_bytes().startswith(b"\x89PNG")
+    saved = json.loads((own_run.path / "evaluation" / "001.json").read_text())
+    assert saved == {name: value for name, value in document.items() if name != "plot"}
+    assert "Saved: runs/001/evaluation/001.json" in result.err
+
+
+def test_lengths_are_a_table_for_people_and_a_picture(cli: Cli, own_run: Run) -> None:
+    result = cli("evaluate", "--run", "1", "--lengths", "2,20", "--count", "5")
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
+    assert re.fullmatch(r"runs/001, step \d+, free", lines[0])
+    assert re.split("  +", lines[1].strip()) == [*COLUMNS]
+    assert [line.split()[:2] for line in lines[2:5]] == [["all", "10"], ["2", "5"], ["20", "5"]]
+    assert lines[4].split()[2:4] == ["0.0000", "0.000-0.434"]  # none of five
+    assert lines[-1] == "picture: runs/001/evaluation/001.png"
+    assert sorted(path.name for path in (own_run.path / "evaluation").iterdir()) == ["001.json", "001.png"]
+    assert cli("evaluate", "--lengths", "2").code == 0
+    assert {path.name for path in (own_run.path / "evaluation").iterdir()} >= {"002.json", "002.png"}
+
+
+def test_sixty_four_sequences_of_each_length_are_asked_for_by_itself(cli: Cli, own_run: Run) -> None:
+    document = cli("evaluate", "--run", own_run, "--lengths", "3,4", "--json").document
+    assert [row["sequences"] for row in document["by_length"]] == [64, 64]
+
+
+@pytest.fixture
+def curves(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[plots.Curve], tuple[int, int], str]]:
+    """What is drawn."""
+    drawn = []
+    original = plots.accuracy_by_length
+
+    def spy(curves: list[plots.Curve], trained: tuple[int, int], title: str) -> Figure:
+        drawn.append((curves, trained, title))
+        return original(curves, trained, title)
+
+    monkeypatch.setattr(plots, "accuracy_by_length", spy)
+    return drawn
+
+
+def test_several_runs_are_compared_in_one_picture(
+    cli: Cli, two_runs: tuple[Run, Run], curves: list[tuple[list[plots.Curve], tuple[int, int], str]]
+) -> None:
+    result = cli("evaluate", "--run", "1", "--run", "runs/002", "--lengths", "2,4", "--count", "20", "--json")
+    assert result.code == 0, result.err
+    document = result.document
+    assert list(document) == ["runs", "plot"]
+    assert [report["run"] for report in document["runs"]] == ["runs/001", "runs/002"]
+    assert document["runs"][0]["step"] != document["runs"][1]["step"]
+    assert document["plot"] == "runs/002/evaluation/001.png"
+    ((drawn, trained, title),) = curves
+    assert trained == (1, 4)
+    assert "free" in title
+    for run, report, curve in zip(two_runs, document["runs"], drawn, strict=True):
+        assert json.loads((run.path / "evaluation" / "001.json").read_text()) == report
+        assert (curve.label, [*curve.lengths]) == (report["run"], [2, 4])
+        assert [*curve.exact_match] == [row["exact_match"] for row in report["by_length"]]
+        assert [[*interval] for interval in curve.intervals] == [row["interval"] for row in report["by_length"]]
+    shown = cli("evaluate", "--run", "1", "--run", "2", "--lengths", "2,4").out
+    assert [line.split(",")[0] for line in shown.splitlines() if ", step " in line] == ["runs/001", "runs/002"]
+    assert shown.count("picture: ") == 1
+
+
+def test_several_runs_are_asked_the_same(cli: Cli, own_run: Run) -> None:
+    document = cli("evaluate", "--run", "1", "--run", own_run, "--lengths", "3,12", "--count", "9", "--json").document
+    one, other = document["runs"]
+    assert one["by_length"] == other["by_length"]
+    assert one["mistakes"] == other["mistakes"]
+
+
+def test_the_gate_counts_the_worst_of_several_runs(cli: Cli, two_runs: tuple[Run, Run]) -> None:
+    options = [word for run in two_runs for word in ("--run", run)] + ["--lengths", "2,16", "--count", "8"]
+    worst = min(report["exact_match"] for report in cli("evaluate", *options, "--json").document["runs"])
+    assert cli("evaluate", *options, "--min-exact", worst).code == 0
+    refused = cli("evaluate", *options, "--min-exact", worst + 0.001)
+    assert refused.code == 4
+    assert refused.err.splitlines()[-2].startswith("Error: The exact match is ")
+
+
+@pytest.mark.parametrize("source", [("--lengths", "2,9"), ("--split", "validation"), ("--file", "mine.txt")])
+@pytest.mark.parametrize(
+    ("option", "protocol", "words"),
+    [("--length-given", "length_given", "length given"), ("--teacher-forced", "teacher_forced", "teacher forced")],
+)
+def test_another_protocol_is_labelled_wherever_its_result_goes(
+    cli: Cli,
+    own_run: Run,
+    curves: list[tuple[list[plots.Curve], tuple[int, int], str]],
+    source: tuple[str, str],
+    option: str,
+    protocol: str,
+    words: str,
+) -> None:
+    Path("mine.txt").write_text("4 2 1\n3 3 0 1 2 3 4 0 1\n")
+    document = cli("evaluate", *source, option, "--json").document
+    assert document["protocol"] == protocol
+    assert json.loads((own_run.path / "evaluation" / "001.json").read_text())["protocol"] == protocol
+    assert cli("evaluate", *source, option).out.splitlines()[0].endswith(f", {words}")
+    if source[0] == "--lengths":
+        assert [title for _, _, title in curves] == [f"exact match by length ({words})"] * 2
+    if option == "--length-given":
+        assert document["errors"]["early_stop"] == document["errors"]["overrun"] == 0
+    else:
+        assert document["errors"]["early_stop"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--lengths", "2", "--split", "test"), "give one of them"),
+        (("--lengths", "2", "--file", "mine.txt"), "give one of them"),
+        (("--length-given", "--teacher-forced"), "--length-given and --teacher-forced are two protocols"),
+        (("--run", "1", "--run", "1"), "Several runs are compared on lengths"),
+        (("--run", "1", "--run", "1", "--split", "test"), "Several runs are compared on lengths"),
+        (("--lengths", ""), "'' is not a length; 20,50 or 10:1000:10 was expected"),
+        (("--lengths", "2,many"), "'many' is not a length"),
+        (("--lengths", "9:5"), "'9:5' has no lengths in it"),
+        (("--lengths", "0"), "'0' has no lengths in it"),
+        (("--lengths", "2", "--count", "0"), "--count"),
+        (("--lengths", "2", "--count", "x"), "--count"),
+    ],
+)
+def test_bad_lengths_are_refused_and_save_nothing(cli: Cli, own_run: Run, arguments: tuple[str, ...], says: str) -> None:
+    assert_refused(cli("evaluate", *arguments), 2, says)
+    assert not (own_run.path / "evaluation").exists()
+
+
+@pytest.mark.parametrize("lengths", ["31", "2:31", "2,999999999", "4:1000:4"])
+def test_a_length_beyond_the_positions_is_refused_before_any_work(
+    cli: Cli, own_run: Run, monkeypatch: pytest.MonkeyPatch, lengths: str
+) -> None:
+    worked: list[object] = []
+    monkeypatch.setattr("seqrev.evaluation.evaluate", lambda *arguments: worked.append(arguments))
+    monkeypatch.setattr("seqrev.data.fresh_sequences", lambda *arguments: worked.append(arguments))
+    result = cli("evaluate", "--lengths", lengths)
+    assert_refused(
+        result, 2, "symbols; this model takes 1 to 30 (model.max_positions less two)", "configs/extrapolate.yaml"
+    )
+    assert worked == []
+    assert not (own_run.path / "evaluation").exists()
+
+
+def test_the_longest_length_that_fits_is_evaluated(cli: Cli, own_run: Run) -> None:
+    document = cli("evaluate", "--run", own_run, "--lengths", "30", "--count", "2", "--json").document
+    assert document["by_length"][0]["length"] == 30

@@ -1,6 +1,7 @@
 """Laws of the whole model, whatever its weights."""
 
 import functools
+import itertools
 import math
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from seqrev.config import ModelConfig
+from seqrev.model import attention, transformer
 from seqrev.model.attention import MultiHeadAttention
 from seqrev.model.transformer import Transformer
 from seqrev.task import BOS, EOS, PAD
@@ -28,7 +30,7 @@ def assert_close(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-9)
 
 
-def config(**changes: int | float) -> ModelConfig:
+def config(**changes: object) -> ModelConfig:
     small = {"d_model": 16, "heads": 2, "encoder_layers": 2, "decoder_layers": 2, "d_ff": 24, "max_positions": 64}
     return ModelConfig.model_validate(small | changes)
 
@@ -267,3 +269,240 @@ def test_the_model_has_as_many_layers_as_configured_and_takes_its_positions_less
     maps = model.attention_maps(batch([[4]]), target_of([4]))
     assert (len(maps.encoder), len(maps.decoder), len(maps.cross)) == (1, 3, 3)
     assert model.longest_source == 62
+
+
+# --- position schemes -------------------------------------------------------------------------------------------------
+
+SCHEMES = [
+    {"positions": positions, "source_from": source_from, "random_positions": spread, "length_scaling": scaling}
+    for positions, source_from, spread, scaling in itertools.product(
+        ("sinusoidal", "learned", "rotary", "alibi", "none"), ("start", "end"), (0, 100), (False, True)
+    )
+]
+
+
+@functools.cache
+def _placed(index: int) -> Transformer:
+    with torch.random.fork_rng():
+        torch.manual_seed(index)
+        model = Transformer(config(**SCHEMES[index], position_base=50.0, max_positions=2048), VOCABULARY).double().eval()
+        for name, parameter in model.named_parameters():
+            if "embedding" not in name:
+                parameter.data += 0.25 * torch.randn_like(parameter)
+    return model.requires_grad_(False)
+
+
+@pytest.fixture(params=range(len(SCHEMES)), ids=lambda index: "-".join(map(str, SCHEMES[index].values())))
+def placed(request: pytest.FixtureRequest) -> Transformer:
+    """A loud model in float64 of every position scheme there is."""
+    return _placed(request.param)
+
+
+def some(*lengths: int, seed: int = 0) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randint(3, VOCABULARY, (length,), generator=generator).tolist() for length in lengths]
+
+
+def naive_attention(
+    config: ModelConfig,
+    module: MultiHeadAttention,
+    looking: Tensor,
+    looked_at: Tensor,
+    places: tuple[list[int], list[int]],
+    causal: bool,
+) -> Tensor:
+    """One query, one head and one key at a time, keys turned relative to the query; no mask, no cache, no batch."""
+    width = config.d_model // config.heads
+    query, key, value = module.q_proj(looking), module.k_proj(looked_at), module.v_proj(looked_at)
+    mixed = torch.zeros_like(query)
+    for head, q in itertools.product(range(config.heads), range(len(looking))):
+        here, sight = slice(head * width, (head + 1) * width), q + 1 if causal else len(looked_at)
+        scores = []
+        for k in range(sight):
+            one, other = query[q, here], key[k, here]
+            distance = places[0][q] - places[1][k]
+            if config.positions == "rotary":
+                frequency = config.position_base ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+                one, other = torch.complex(*one.chunk(2)), torch.complex(*other.chunk(2))
+                score = (one * other.conj() * torch.exp(1j * distance * frequency)).real.sum()
+            else:
+                score = (one * other).sum()
+            score = score / math.sqrt(width) * (math.log(sight + 1, 20) if config.length_scaling else 1)
+            if config.positions == "alibi":
+                score = score - 2 ** (-8 * (head + 1) / config.heads) * abs(distance)
+            scores.append(score)
+        mixed[q, here] = torch.stack(scores).softmax(0) @ value[:sight, here]
+    naive: Tensor = module.out_proj(mixed)
+    return naive
+
+
+def naive_logits(model: Transformer, source: list[int], target: list[int]) -> Tensor:
+    """The whole model for one pair, from the papers' formulas; in evaluation."""
+    c, length = model.config, len(source)
+    step = max(1, c.random_positions // length) if c.random_positions else 1
+    places = [step * (n if c.source_from == "start" else length - 1 - n) for n in range(length)]
+    target_places = [step * n for n in range(len(target))]
+
+    def embed(side: str, ids: list[int], places: list[int]) -> Tensor:
+        states: Tensor = getattr(model, f"{side}_embedding").weight[ids].clone()
+        for row, place in enumerate(places):
+            if c.positions == "learned":
+                states[row] += getattr(model, f"{side}_positions").weight[place]
+            for i in range(c.d_model // 2) if c.positions == "sinusoidal" else ():
+                angle = place / c.position_base ** (2 * i / c.d_model)
+                states[row, 2 * i] += math.sin(angle)
+                states[row, 2 * i + 1] += math.cos(angle)
+        return states
+
+    memory = embed("source", source, places)
+    for e in model.encoder_layers:
+        normed = e.self_attention_norm(memory)
+        memory = memory + naive_attention(c, e.self_attention, normed, normed, (places, places), causal=False)
+        memory = memory + e.feed_forward(e.feed_forward_norm(memory))
+    memory, states = model.encoder_norm(memory), embed("target", target, target_places)
+    for d in model.decoder_layers:
+        normed = d.self_attention_norm(states)
+        states = states + naive_attention(c, d.self_attention, normed, normed, (target_places, target_places), causal=True)
+        normed = d.cross_attention_norm(states)
+        states = states + naive_attention(c, d.cross_attention, normed, memory, (target_places, places), causal=False)
+        states = states + d.feed_forward(d.feed_forward_norm(states))
+    logits: Tensor = model.output(model.decoder_norm(states))
+    return logits
+
+
+def test_every_scheme_is_the_naive_computation(placed: Transformer) -> None:
+    (source,), (target,) = some(4), some(5, seed=1)
+    logits = placed(batch([source]), target_of(target))[0]
+    expected = naive_logits(placed, framed(source), [BOS, *target])
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)  # sinusoids and scales are float32
+
+
+@pytest.mark.parametrize("chunks", [[1] * 19, [3, 1, 7, 8]], ids=["one by one", "chunks"])
+def test_every_scheme_gives_the_same_logits_from_a_cache(placed: Transformer, chunks: list[int]) -> None:
+    source, target = batch(some(3, 7, 1)), torch.tensor(some(19, 19, 19, seed=1))
+    memory, cache = placed.encode(source), placed.new_cache()
+    parts = [placed.decode(part, memory, cache) for part in torch.split(target, chunks, dim=1)]
+    assert_close(torch.cat(parts, dim=1), placed(source, target))
+
+
+def test_every_scheme_lets_rows_be_chosen_while_decoding(placed: Transformer) -> None:
+    source, target = batch(some(3, 7, 5)), torch.tensor(some(9, 9, 9, seed=1))
+    for rows in ([2, 0, 0], [1]):
+        chosen = torch.tensor(rows)
+        memory, cache = placed.encode(source), placed.new_cache()
+        placed.decode(target[:, :4], memory, cache)
+        for layer in cache:
+            layer.select(chosen)
+        memory = memory.select(chosen)
+        parts = [placed.decode(target[chosen, place : place + 1], memory, cache) for place in range(4, 9)]
+        assert_close(torch.cat(parts, dim=1), placed(source, target)[chosen, 4:])
+
+
+def test_every_scheme_lets_one_source_be_answered_by_several_rows(placed: Transformer) -> None:
+    """As beam search does; with random positions one table then serves all rows."""
+    source, target = batch(some(6)), torch.tensor(some(5, 5, 5, seed=1))
+    memory = placed.encode(source).select(torch.tensor([0, 0, 0]))
+    assert_close(placed.decode(target, memory), torch.cat([placed(source, row[None]) for row in target]))
+
+
+@pytest.mark.parametrize("width", [1, 5])
+def test_every_scheme_ignores_padding(placed: Transformer, width: int) -> None:
+    bare, target = batch(some(4)), target_of(*some(6, seed=1))
+    assert_close(placed(torch.nn.functional.pad(bare, (0, width), value=PAD), target), placed(bare, target))
+
+
+def test_every_scheme_treats_a_row_as_if_it_were_alone(placed: Transformer) -> None:
+    rows, targets = some(1, 7, 4), some(6, 6, 6, seed=1)
+    together = placed(batch(rows), target_of(*targets))
+    alone = [placed(batch([row]), target_of(target)) for row, target in zip(rows, targets, strict=True)]
+    assert_close(together, torch.cat(alone))
+
+
+@pytest.mark.parametrize("place", [1, 4])
+def test_every_scheme_is_causal(placed: Transformer, place: int) -> None:
+    source, before = batch(some(4, 2)), target_of(*some(6, 6, seed=1))
+    after = before.clone()
+    after[:, place] = (after[:, place] - 3 + 1) % (VOCABULARY - 3) + 3
+    one, other = placed(source, before), placed(source, after)
+    assert_close(one[:, :place], other[:, :place])
+    assert (one[:, place] - other[:, place]).abs().amax(-1).min() > 1e-6
+
+
+def test_every_scheme_but_none_knows_the_order_of_the_source(placed: Transformer) -> None:
+    target = target_of(*some(3, seed=1))
+    one, other = placed(batch([[4, 5, 6]]), target), placed(batch([[6, 4, 5]]), target)
+    if placed.config.positions == "none":
+        assert_close(one, other)
+    else:
+        assert (one - other).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("at_once", [1, 100, 150, 300])
+def test_every_scheme_reads_a_source_in_blocks_as_it_reads_it_at_once(
+    placed: Transformer, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    source = batch(some(7, 3))
+    expected = placed.encode(source)  # gradients are on: at once
+    monkeypatch.setattr(transformer, "SCORES_AT_ONCE", at_once)
+    for without_gradients in (torch.no_grad, torch.inference_mode):
+        with without_gradients():
+            memory = placed.encode(source)
+        assert_close(memory.states, expected.states)
+        assert memory.positions.equal(expected.positions)
+        assert memory.mask.equal(expected.mask)
+
+
+@pytest.mark.parametrize(("bound", "most"), [(1_000, 960), (480, 480), (479, 320), (160, 160), (3, 160), (100_000, 6_400)])
+def test_without_gradients_no_more_scores_than_the_bound_are_in_memory_at_once(
+    monkeypatch: pytest.MonkeyPatch, bound: int, most: int
+) -> None:
+    """Two rows and two heads of 40 keys are 160 scores a query, and less than one query cannot be asked."""
+    sizes: list[int] = []
+    original = attention.attention_weights
+
+    def spy(*arguments: object) -> Tensor:
+        weights: Tensor = original(*arguments)  # type: ignore[arg-type]
+        sizes.append(weights.numel())
+        return weights
+
+    monkeypatch.setattr(attention, "attention_weights", spy)
+    monkeypatch.setattr(transformer, "SCORES_AT_ONCE", bound)
+    model = Transformer(config(positions="rotary"), VOCABULARY).eval()
+    with torch.no_grad():
+        model.encode(batch(some(38, 30)))
+    assert max(sizes) == most
+    assert sum(sizes) == 2 * 6_400  # two layers, each query once
+
+
+@pytest.mark.parametrize("scheme", [{"positions": "rotary", "source_from": "end"}, {"positions": "alibi"}, {}])
+def test_from_a_cache_a_long_answer_is_as_exact_as_at_once_in_single_precision(scheme: dict[str, str]) -> None:
+    torch.manual_seed(0)
+    shape = {"heads": 1, "encoder_layers": 1, "decoder_layers": 1, "max_positions": 4096, "length_scaling": True}
+    model = Transformer(config(**shape, **scheme), VOCABULARY).eval().requires_grad_(False)
+    for name, parameter in model.named_parameters():
+        if "embedding" not in name:
+            parameter.data += 0.2 * torch.randn_like(parameter)
+    source, target = batch(some(200)), torch.tensor(some(3_000, seed=1))
+    expected = model(source, target)[:, 2_900:]
+    memory, cache = model.encode(source), model.new_cache()
+    model.decode(target[:, :2_900], memory, cache)
+    parts = [model.decode(target[:, place : place + 1], memory, cache) for place in range(2_900, 3_000)]
+    torch.testing.assert_close(torch.cat(parts, dim=1), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES[2::4], ids=str)
+def test_with_random_positions_training_draws_others_every_time_and_evaluation_none(
+    scheme: dict[str, str | int],
+) -> None:
+    torch.manual_seed(0)
+    model, source = Transformer(config(**scheme, max_positions=128), VOCABULARY), batch(some(6, 6))
+    drawn = [model.encode(source) for _ in range(2)]
+    assert not drawn[0].positions.equal(drawn[1].positions)
+    for memory in drawn:
+        assert memory.table is not None
+        row = memory.table[0] if scheme["source_from"] == "start" else memory.table[0].flip(0)
+        assert memory.positions.tolist() == [row.tolist()] * 2
+    model.eval()
+    memory = model.encode(source)
+    assert memory.positions[0].sort().values.tolist() == [12 * place for place in range(8)]
+    assert model.decode(target_of(*some(6, 6)), memory).isfinite().all()
