@@ -3,7 +3,8 @@
     python benchmarks/compare_positions.py                   # configs/ablation.yaml into docs/
     python benchmarks/compare_positions.py --variant ALiBi   # only this one
 
-Each finished (variant, seed) is kept in the JSON file, so that an interrupted comparison goes on where it stopped.
+Each finished (variant, seed) is kept in the JSON file, so that an interrupted comparison goes on where it stopped. Delete
+that file after changing the sweep.
 """
 
 import argparse

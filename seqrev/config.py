@@ -146,6 +146,13 @@ class Config(_Section):
                 f"task.max_length is {self.task.max_length}, and with <BOS> and <EOS> that is more than "
                 f"model.max_positions, which is {self.model.max_positions}"
             )
+        if 0 < self.model.random_positions < self.task.max_length + 2:
+            raise ValueError(
+                f"model.random_positions is {self.model.random_positions}, and must be 0, or at least task.max_length and "
+                f"two more ({self.task.max_length + 2})"
+            )
+        if self.model.random_positions and self.model.positions == "learned":
+            raise ValueError("model.random_positions does not go with learned positions")
         return self
 
 

@@ -95,7 +95,8 @@ def sample(rng: np.random.Generator, split: Split, length: int, count: int, symb
     if members is not None:
         if not len(members):
             raise UsageError(
-                f"No {split} sequence of length {length} exists over {symbols} symbols.", "--set task.min_length=4"
+                f"No {split} sequence of length {length} exists over {symbols} symbols.",
+                "seqrev evaluate --lengths 20,50,100",
             )
         return members[rng.integers(len(members), size=count)]
     found = np.empty((0, length), dtype=np.int32)

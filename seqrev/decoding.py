@@ -149,7 +149,7 @@ def teacher_forced(model: Transformer, sources: Sequence[Sequence[int]]) -> list
         log_probabilities = torch.cat(logits).float().log_softmax(-1)
         right = log_probabilities.gather(1, target[0, 1:, None]).sum()
         chosen = log_probabilities.argmax(-1).tolist()
-        output = [token - task.FIRST_SYMBOL for token in chosen[:-1]]
+        output = [token - task.FIRST_SYMBOL for token in chosen[:-1]]  # a special token, which is wrong, shows as negative
         answers.append(Decoded(output, chosen[-1] == EOS, float(right)))
     return answers
 

@@ -101,7 +101,7 @@ def accuracy_by_length(curves: Sequence[Curve], trained: tuple[int, int], title:
     """Exact match against length (log axis), with 95 % intervals; the lengths seen in training are shaded.
 
     Args:
-        curves: one for each model; more than one get a legend.
+        curves: one for each model.
         trained: shortest and longest length in training.
         title: stands above the picture.
     """
@@ -118,7 +118,7 @@ def accuracy_by_length(curves: Sequence[Curve], trained: tuple[int, int], title:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("length of the sequence")
-    axes.set_ylabel("exact match, free-running")
+    axes.set_ylabel("exact match")
     axes.set_ylim(-0.03, 1.03)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize=8, loc="center left" if len(curves) == 1 else "best")

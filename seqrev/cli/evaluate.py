@@ -26,7 +26,9 @@ def command(
     lengths: Annotated[
         str | None, typer.Option("--lengths", help="Fresh sequences of these lengths: 20,50,100 or 10:1000:10.")
     ] = None,
-    count: Annotated[int, typer.Option("--count", min=1, max=1_000_000, help="With --lengths: sequences of each.")] = 64,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, max=1_000_000, help="With --lengths: sequences of each; left out: 64.")
+    ] = None,
     length_given: Annotated[
         bool, typer.Option("--length-given", help="Stop every answer at the right length; <EOS> is not asked for.")
     ] = False,
@@ -44,6 +46,10 @@ def command(
     """Let the model answer freely, and count what is exactly right: overall, by length, and by kind of error."""
     if sum(option is not None for option in (split, file, lengths)) > 1:
         raise UsageError("--split, --file and --lengths are three sources of sequences; give one of them.")
+    if count is not None and lengths is None:
+        raise UsageError("--count goes with --lengths.", "seqrev evaluate --lengths 20,50,100 --count 64")
+    if teacher_forced and beam > 1:
+        raise UsageError("--beam and --teacher-forced do not go together: nothing is searched for.")
     if length_given and teacher_forced:
         raise UsageError("--length-given and --teacher-forced are two protocols; give one of them.")
     specs: list[str | None] = [*run] if run else [None]
@@ -53,7 +59,7 @@ def command(
     models = [load_model(spec, runs_dir, device, console) for spec in specs]
     protocol: Protocol = "length_given" if length_given else "teacher_forced" if teacher_forced else "free"
     if lengths is not None:
-        reports = _on_lengths(models, lengths, count, beam, protocol, console)
+        reports = _on_lengths(models, lengths, count or 64, beam, protocol, console)
     else:
         reports = [_on_sequences(models[0], split, file, beam, protocol)]
 

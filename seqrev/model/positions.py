@@ -88,9 +88,8 @@ def place_table(lengths: Tensor, longest: int, training: bool) -> Tensor:
     """
     places = 2 * int(lengths.max()) + 64
     if training:
-        width = int(lengths.max())
-        return torch.randperm(longest, device=lengths.device)[:width].sort().values[None]
-    return torch.arange(places, device=lengths.device) * (longest // lengths).clamp(min=1)
+        return torch.randperm(longest, device=lengths.device)[: int(lengths.max())].sort().values[None]
+    return torch.arange(places, device=lengths.device) * (longest // lengths.clamp(min=1)).clamp(min=1)
 
 
 def angles(positions: Tensor, dimensions: int, base: float) -> Tensor:
