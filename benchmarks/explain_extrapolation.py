@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -14,7 +15,7 @@ from seqrev import plots
 from seqrev.api import Reverser, load
 from seqrev.data import fresh_sequences
 from seqrev.experiment import draw_attention
-from seqrev.task import source_of_output
+from seqrev.task import apply_rule, frame, source_of_output
 
 LENGTHS = (10, 200, 2000)
 OFFSETS = np.arange(-12, 13)
@@ -32,6 +33,7 @@ def main() -> None:
         (sequence,) = fresh_sequences(length, 1, model.config)
         figure = draw_attention(model.attention(sequence), f"trained on lengths 1 to 10, length {length}")
         plots.save_figure(figure, arguments.out / f"attention-{length}.png")
+    model.model.double()
     plots.save_figure(draw_scores(model), arguments.out / "scores.png")
 
 
@@ -56,12 +58,14 @@ def draw_scores(model: Reverser) -> Figure:
 def score_gaps(model: Reverser, length: int) -> tuple[NDArray[np.floating], float]:
     """Mean score at each offset, and the smallest lead over any other position in any row.
 
-    Differences of scores are differences of the logarithms of the weights.
+    Differences of scores are differences of the logarithms of the weights, which float64 keeps down to exp(−708).
     """
-    (sequence,) = fresh_sequences(length, 1, model.config)
-    weights = model.attention(sequence).cross(1).mean(axis=0)[:length].astype(np.float64)
-    scores = np.log(np.maximum(weights, 1e-45))
-    right = source_of_output(np.array(sequence)) + 1
+    sequences = np.array(fresh_sequences(length, 1, model.config))
+    source, target = torch.from_numpy(frame(sequences)), torch.from_numpy(frame(apply_rule(sequences)))
+    with torch.inference_mode():
+        weights = model.model.attention_maps(source, target[:, :-1]).cross[0][0].mean(0)[:length].numpy()
+    scores = np.log(np.maximum(weights, np.finfo(np.float64).tiny))
+    right = source_of_output(sequences)[0] + 1
     rows = np.arange(length)
     relative = scores - scores[rows, right][:, None]
     means = []
