@@ -5,6 +5,7 @@
 [9, 2, 8, 4]
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def load(run: str | Path | Run, device: str = "auto") -> Reverser:
         UsageError: the device is not there.
     """
     if not isinstance(run, Run):
-        run = find_run(str(run), Path("runs"), Run.has_checkpoint, "a checkpoint")
+        run = find_run(str(run), Path(os.environ.get("SEQREV_RUNS", "runs")), Run.has_checkpoint, "a checkpoint")
     config = run.config()
     model = Transformer(config.model, vocabulary_size(config.task.symbols))
     where = choose_device(device)

@@ -86,10 +86,12 @@ def save_checkpoint(
         result = dict(validation) if validation else None
         manifest = {"schema": 1, "step": step, "validation": result, "files": files}
         write_json(temporary / "manifest.json", manifest)
-        if target.exists():  # this step was saved before: the same content, or damaged
-            shutil.rmtree(target)
+        replaced = temporary.with_suffix(".old")
+        if target.exists():  # this step was saved before, without its validation, or is damaged
+            target.rename(replaced)
         temporary.rename(target)
         sync_folder(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

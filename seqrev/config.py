@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, ValidationError, model_validator
 
-from seqrev.errors import InputError, UsageError
+from seqrev.errors import InputError, UsageError, shorten
 
 LARGEST_FILE = 1_000_000  # bytes; a configuration has a few hundred
 DEEPEST_NESTING = 16  # levels; a configuration has two
@@ -267,7 +267,7 @@ def _explain(detail: dict[str, Any]) -> str:
     if detail["type"] == "value_error":
         return f"{name + ': ' if name else ''}{detail['ctx']['error']}"
     message = detail["msg"].removeprefix("Input should be ")
-    return f"{name} is {_shorten(detail['input'])}, and should be {message}"
+    return f"{name} is {shorten(detail['input'], 40)}, and should be {message}"
 
 
 def _did_you_mean(name: str) -> str:
@@ -276,8 +276,3 @@ def _did_you_mean(name: str) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     close += [field for field in known if field.rsplit(".", 1)[-1] == leaf and field not in close]
     return f" (did you mean {' or '.join(close)}?)" if close else ""
-
-
-def _shorten(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "…"

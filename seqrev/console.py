@@ -4,6 +4,7 @@ On stdout goes what was asked for: text for people, or with ``--json`` exactly o
 object a line). Messages, progress and errors go to stderr. A pipe, ``NO_COLOR`` or a dumb terminal gets no escape byte.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -45,7 +46,7 @@ class Console:
 
     def note(self, text: str) -> None:
         """Something worth knowing, on stderr."""
-        print(visible(text), file=sys.stderr, flush=True)
+        _to_stderr(text)
 
     def error(self, error: SeqrevError) -> None:
         """One short paragraph and the next command, on stderr."""
@@ -79,7 +80,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        print(text, file=sys.stderr, flush=True)
+        _to_stderr(text)
 
 
 class _PlainProgress(Progress):
@@ -90,7 +91,7 @@ class _PlainProgress(Progress):
     def update(self, done: int, details: str = "") -> None:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + SECONDS_BETWEEN_LINES
-            print(f"{done:,} of {self._total:,} {self._unit}  {details}".rstrip(), file=sys.stderr, flush=True)
+            _to_stderr(f"{done:,} of {self._total:,} {self._unit}  {details}".rstrip())
 
 
 @contextmanager
@@ -117,6 +118,12 @@ def _rich_bar(total: int, unit: str) -> Iterator[Progress]:
                 bar.console.print(text, markup=False)
 
         yield Live()
+
+
+def _to_stderr(text: str) -> None:
+    """Messages are worth nothing to a reader who has gone, and no reason to stop the work."""
+    with contextlib.suppress(BrokenPipeError):
+        print(visible(text), file=sys.stderr, flush=True)
 
 
 def visible(text: str) -> str:

@@ -26,6 +26,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 HELD_OUT = 10  # per cent of all sequences that belong to validation, and as many to test
 CHUNK = 8_192  # rows drawn and written at a time, fewer where they are long:
 SYMBOLS_AT_ONCE = 8_388_608
+SCORES_AT_ONCE = 8_388_608  # attention scores of one layer in a forward pass that is not trained on
 ENUMERABLE = 65_536  # up to so many sequences of a length, all of them are listed, and a split's share is exact
 
 
@@ -136,6 +137,9 @@ def fresh_sequences(length: int, count: int, config: Config) -> list[list[int]]:
     Raises:
         UsageError: the test split has none of this length (there are few symbols, and it is short).
     """
+    members = _members("test", length, config.task.symbols)
+    if members is not None:
+        count = min(count, max(1, len(members)))
     rng = np.random.default_rng([_FRESH, length])  # not the run's seed: every model gets the same questions
     rows: list[list[int]] = sample(rng, "test", length, count, config.task.symbols).tolist()
     return rows
@@ -312,6 +316,13 @@ def group_by_length(sequences: Iterable[Sequence[int]]) -> dict[int, Array]:
     return {length: np.array(groups[length], dtype=np.int32) for length in sorted(groups)}
 
 
+def in_chunks(sequences: Iterable[Sequence[int]], heads: int) -> Iterator[Array]:
+    """Groups of equally long sequences, ``[rows, length]``, small enough that all their attention scores fit in memory."""
+    for length, group in group_by_length(sequences).items():
+        rows = max(1, SCORES_AT_ONCE // (heads * (length + 2) ** 2))
+        yield from (group[start : start + rows] for start in range(0, len(group), rows))
+
+
 class Batches:
     """Training batches: batch ``i`` is a pure function of (configuration, seed, ``i``).
 
@@ -324,6 +335,7 @@ class Batches:
         """``rows``: the training split; None for a stream."""
         self._seed, self._size, self._task = config.seed, config.train.batch_size, config.task
         self._by_length = group_by_length(rows or ())
+        self._lengths = available_lengths("train", config.task)
         self._epoch_batches = sum(-(-len(group) // self._size) for group in self._by_length.values())
         self._plan: tuple[int, list[tuple[int, Array]]] = (-1, [])
 
@@ -331,7 +343,7 @@ class Batches:
         """The source sequences of batch ``step`` (from 0), symbols ``[batch_size, length]``."""
         if not self._by_length:
             rng = np.random.default_rng([self._seed, _STREAM, step])
-            length = int(rng.choice(available_lengths("train", self._task)))
+            length = int(rng.choice(self._lengths))
             return sample(rng, "train", length, self._size, self._task.symbols)
         epoch, place = divmod(step, self._epoch_batches)
         if self._plan[0] != epoch:

@@ -25,11 +25,12 @@ class Decoded:
     """What the model answered."""
 
     output: list[int]
-    """Symbols, without ``<EOS>``."""
+    """Symbols, without ``<EOS>``. (Teacher-forced, a special token at a symbol's place shows as a negative number.)"""
     finished: bool
     """Whether the model emitted ``<EOS>`` by itself, before the answer was ten tokens longer than its source."""
     log_probability: float
-    """Natural logarithm of the probability that the model gives to this answer, ``<EOS>`` included."""
+    """Natural logarithm of the probability that the model gives to this answer, ``<EOS>`` included; teacher-forced, to the
+    right answer; with the length given, to its symbols."""
 
 
 def decode(
@@ -105,7 +106,8 @@ def search(
         if beam > 1:
             tokens, ended = tokens.take_along_dim(parents[..., None], 1), ended.take_along_dim(parents, 1)
             first = torch.arange(len(places), device=device)[:, None] * beam
-            _select(cache, (first + parents).flatten())
+            for layer in cache:  # of the target only: all hypotheses of a row look at the same source
+                layer.target.select((first + parents).flatten())
         tokens = torch.cat((tokens, chosen[..., None]), dim=-1)
         ended = ended | (chosen == EOS)
 

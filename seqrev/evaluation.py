@@ -10,7 +10,7 @@ import numpy as np
 from seqrev.decoding import Decoded, decode, teacher_forced
 from seqrev.errors import UsageError, shorten
 from seqrev.model.transformer import Transformer
-from seqrev.task import apply_rule
+from seqrev.task import EOS, FIRST_SYMBOL, apply_rule
 
 ErrorKind = Literal["early_stop", "overrun", "wrong_token"]
 Protocol = Literal["free", "length_given", "teacher_forced"]
@@ -117,11 +117,17 @@ def evaluate(
     """
     if protocol == "teacher_forced":
         return compare(sources, teacher_forced(model, sources), keep_mistakes)
-    return compare(sources, decode(model, sources, beam, length_given=protocol == "length_given"), keep_mistakes)
+    length_given = protocol == "length_given"
+    return compare(sources, decode(model, sources, beam, length_given), keep_mistakes, count_end=not length_given)
 
 
-def compare(sources: Sequence[Sequence[int]], answers: Sequence[Decoded], keep_mistakes: int = 10) -> Evaluation:
-    """Count what is right and wrong in answers that were already decoded."""
+def compare(
+    sources: Sequence[Sequence[int]], answers: Sequence[Decoded], keep_mistakes: int = 10, count_end: bool = True
+) -> Evaluation:
+    """Count what is right and wrong in answers that were already decoded.
+
+    ``count_end``: whether ``<EOS>`` is among the tokens that are counted; not where the model was not asked for it.
+    """
     result = Evaluation()
     for source, answer in zip(sources, answers, strict=True):
         expected = apply_rule(np.array(source)).tolist()
@@ -130,8 +136,8 @@ def compare(sources: Sequence[Sequence[int]], answers: Sequence[Decoded], keep_m
         ended_right = answer.finished and len(answer.output) == len(expected)
         for tally in (result.overall, result.by_length.setdefault(len(source), Tally())):
             tally.sequences += 1
-            tally.tokens += len(expected) + 1
-            tally.right_tokens += right + ended_right
+            tally.tokens += len(expected) + count_end
+            tally.right_tokens += right + (ended_right and count_end)
             if kind is None:
                 tally.exact += 1
             else:
@@ -168,7 +174,7 @@ def error_kind(expected: Sequence[int], answer: Decoded) -> ErrorKind | None:
     None where the answer is right.
     """
     for place, token in enumerate(expected):
-        if place == len(answer.output):
+        if place == len(answer.output) or answer.output[place] == EOS - FIRST_SYMBOL:  # the latter if teacher-forced
             return "early_stop"
         if answer.output[place] != token:
             return "wrong_token"

@@ -52,7 +52,7 @@ def train(
         stop: asked after every step; a stop is saved, and then raised as ``Interrupted``.
 
     Raises:
-        InputError: the dataset is missing or damaged.
+        InputError: the dataset is missing or damaged, or no checkpoint can be used though there are some.
         TrainingError: the loss is not finite.
         Interrupted: on request; a checkpoint was saved.
     """
@@ -61,14 +61,17 @@ def train(
     rows = Rows(
         None if config.data.stream else load_split(run.data, "train", symbols), load_split(run.data, "validation", symbols)
     )
+    test = load_split(run.data, "test", symbols)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     state = TrainingState(config, choose_device(device))
     _restore(run, state, warn)
-    run.update(status="running", started=now(), device=str(state.device), threads=torch.get_num_threads(), world_size=1)
+    run.update(
+        status="running", error=None, started=now(), device=str(state.device), threads=torch.get_num_threads(), world_size=1
+    )
     try:
         _train(run, state, rows, listen, stop)
-        trained = _finish(run, state)
+        trained = _finish(run, state, test)
     except Interrupted:
         run.update(status="interrupted", ended=now(), step=state.step)
         raise
@@ -80,19 +83,32 @@ def train(
 
 
 def _restore(run: Run, state: TrainingState, warn: Callable[[str], None]) -> None:
+    """Put the newest usable checkpoint into a state that has taken no step.
+
+    Raises:
+        InputError: there are checkpoints, but none can be used. To begin again here would write over what they hold.
+    """
+    problems = []
     for checkpoint in newest_first(run.checkpoints):
         try:
             validated = checkpoint.validation is not None
             state.restore(checkpoint.step, validated, checkpoint.load("model"), checkpoint.load("optimizer"))
-            return
         except InputError as error:
-            warn(f"{error} Going on from the checkpoint before it.")
+            problems.append(str(error))
+            continue
+        for problem in problems:
+            warn(f"Warning: {problem} Going on from step {checkpoint.step:,}.")
+        return
+    if problems:
+        raise InputError(
+            " ".join(["No checkpoint can be continued from.", *problems]), f"seqrev train --config {run}/config.yaml"
+        )
 
 
 def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event], None], stop: StopRequest) -> None:
     """The loop: every event to the listener and to ``metrics.jsonl``, a checkpoint at every validation and at a stop."""
     config = state.config.train
-    metrics = MetricsWriter(run.metrics, state.step)
+    metrics = MetricsWriter(run.metrics, state.step, validated=state.validated == state.step)
     began = time.monotonic() - metrics.seconds
     stop.patient = True
 
@@ -103,13 +119,13 @@ def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event],
 
     try:
         for event in fit(state.config, rows, state):
-            listen(event)
             values = {**vars(event), "seconds": round(time.monotonic() - began, 3)}
             if isinstance(event, Validation):
                 metrics.append(event="validation", **values)
                 save(event)
             elif event.step % config.log_every == 0 or event.step in (1, config.steps):
                 metrics.append(event="train", **values)
+            listen(event)
             if stop.received is not None and state.step < config.steps:
                 if isinstance(event, Step):
                     save(None)
@@ -123,15 +139,13 @@ def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event],
         metrics.close()
 
 
-def _finish(run: Run, state: TrainingState) -> Trained:
+def _finish(run: Run, state: TrainingState, test: list[list[int]]) -> Trained:
     """Draw the loss curve and the attention of a held-out sequence, and sum up."""
-    config = state.config
     history = read_metrics(run.metrics)
     last = next((row for row in reversed(history) if row.get("event") == "validation"), None)
     if last is None:
         raise InputError(f"{run.metrics} has no validation in it, though the training is done.", "seqrev evaluate")
     state.model.eval()
-    test = load_split(run.data, "test", config.task.symbols)
     score, *_ = anti_diagonal(state.model, test)
     pictures = [run.path / "loss.png", run.path / "attention.png"]
     plots.save_figure(plots.loss_curve(history, f"{run}: loss and exact match"), pictures[0])

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqrev.data import group_by_length
+from seqrev.data import in_chunks
 from seqrev.decoding import Decoded, decode
 from seqrev.errors import UsageError
 from seqrev.model.transformer import AttentionMaps, Transformer
 from seqrev.task import apply_rule, frame, source_of_output
 
 Weights = NDArray[np.float32]
+MOST_WEIGHTS = 300_000_000  # of all maps of one sequence: 1.2 GB
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,16 @@ def attend(model: Transformer, source: Sequence[int], beam: int = 1) -> Attentio
         model: in evaluation mode.
         source: symbols.
         beam: 1 is greedy decoding.
+
+    Raises:
+        UsageError: the maps, which grow with the square of the length, would take too much memory.
     """
+    weights = _maps(model) * model.config.heads * (len(source) + 2) ** 2
+    if weights > MOST_WEIGHTS:
+        raise UsageError(
+            f"The maps of {len(source):,} symbols have {weights:,} weights; at most {MOST_WEIGHTS:,} are kept.",
+            "seqrev attention 4 8 2 9",
+        )
     (answer,) = decode(model, [source], beam)
     device = model.output.weight.device
     source_ids = torch.from_numpy(frame(np.array([source]))).to(device)
@@ -116,19 +126,24 @@ def anti_diagonal(model: Transformer, sources: Sequence[Sequence[int]], layer: i
     device = model.output.weight.device
     total: NDArray[np.float64] | None = None
     rows = 0
-    for length, group in group_by_length(sources).items():
-        for chunk in np.array_split(group, -(-len(group) * length * length // 1_000_000)):
-            source = torch.from_numpy(frame(chunk)).to(device)
-            target = torch.from_numpy(frame(apply_rule(chunk))).to(device)
-            with torch.inference_mode():
-                weights = model.attention_maps(source, target[:, :-1]).cross[layer - 1][:, :, :length].cpu().numpy()
-            scores = _scores(layer, weights, source_of_output(chunk) + 1)
-            sums = np.array([[score.mass, score.hit] for score in scores]) * chunk.size
-            total = sums if total is None else total + sums
-            rows += chunk.size
+    for chunk in in_chunks(sources, _maps(model) * model.config.heads):
+        source = torch.from_numpy(frame(chunk)).to(device)
+        target = torch.from_numpy(frame(apply_rule(chunk))).to(device)
+        content = chunk.shape[1]
+        with torch.inference_mode():
+            weights = model.attention_maps(source, target[:, :-1]).cross[layer - 1][:, :, :content].cpu().numpy()
+        scores = _scores(layer, weights, source_of_output(chunk) + 1)
+        sums = np.array([[score.mass, score.hit] for score in scores]) * chunk.size
+        total = sums if total is None else total + sums
+        rows += chunk.size
     if total is None:
         raise UsageError("There is no sequence to look at.")
     return [AntiDiagonal(layer, head or None, float(mass), float(hit)) for head, (mass, hit) in enumerate(total / rows)]
+
+
+def _maps(model: Transformer) -> int:
+    """Attention maps in one forward pass: self-attention of every layer, and cross-attention of the decoder's."""
+    return len(model.encoder_layers) + 2 * len(model.decoder_layers)
 
 
 def _scores(layer: int, weights: Weights, wanted: NDArray[np.integer]) -> list[AntiDiagonal]:

@@ -17,8 +17,6 @@ from seqrev.config import Config, load_config, to_yaml
 from seqrev.errors import InputError, UsageError, shorten
 from seqrev.files import read_json, write_json, write_whole
 
-Status = str  # opened, generated, running, done, interrupted, failed
-
 
 class Run:
     """One run folder. What stands in it is read when asked for; nothing is kept in memory."""
@@ -80,10 +78,17 @@ class Run:
         return bool(best_first(self.checkpoints))
 
     def numbered(self, folder: str, suffix: str) -> Path:
-        """A path in ``folder`` of this run that is not taken yet: ``001.png``, ``002.png``, …"""
+        """Take the next free name in ``folder``, ``001.png``, ``002.png``, …, by making an empty file of it."""
         (self.path / folder).mkdir(exist_ok=True)
-        taken = [int(path.stem) for path in (self.path / folder).iterdir() if path.stem.isdecimal()]
-        return self.path / folder / f"{max(taken, default=0) + 1:03d}{suffix}"
+        number = max((int(path.stem) for path in (self.path / folder).iterdir() if path.stem.isdecimal()), default=0)
+        while True:
+            number += 1
+            path = self.path / folder / f"{number:03d}{suffix}"
+            try:
+                path.touch(exist_ok=False)
+                return path
+            except FileExistsError:
+                continue
 
 
 def open_run(runs_dir: Path, config: Config) -> Run:
@@ -159,9 +164,15 @@ def _numbered_folders(runs_dir: Path) -> Iterator[Run]:
 class MetricsWriter:
     """Appends events to ``metrics.jsonl``, one strict JSON object a line."""
 
-    def __init__(self, path: Path, steps_done: int) -> None:
-        """Open; events after ``steps_done``, which a continued training is about to repeat, are dropped first."""
+    def __init__(self, path: Path, steps_done: int, validated: bool = True) -> None:
+        """Open; events that a continued training is about to repeat are dropped first.
+
+        These are the events after ``steps_done``, and its validation if that is not ``validated``, which happens where
+        a training was killed between writing the event and committing the checkpoint.
+        """
         kept = [row for row in read_metrics(path) if row["step"] <= steps_done]
+        if not validated:
+            kept = [row for row in kept if row["step"] < steps_done or row.get("event") != "validation"]
         write_whole(path, "".join(_to_line(row) for row in kept).encode())
         self._file = path.open("a", encoding="utf-8")
         self.seconds: float = kept[-1].get("seconds", 0.0) if kept else 0.0

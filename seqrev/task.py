@@ -73,15 +73,6 @@ def decode(ids: Sequence[int]) -> list[int]:
     return [token - FIRST_SYMBOL for token in ids[:end]]
 
 
-def token_name(token: int) -> str:
-    """How an id is shown: ``<EOS>``, or the symbol.
-
-    >>> token_name(2), token_name(7)
-    ('<EOS>', '4')
-    """
-    return SPECIAL_TOKENS[token] if token < FIRST_SYMBOL else str(token - FIRST_SYMBOL)
-
-
 def check(sequence: Sequence[int], symbols: int, longest: int | None = None) -> None:
     """Refuse what the vocabulary does not have, or the model is too short for.
 
@@ -93,7 +84,7 @@ def check(sequence: Sequence[int], symbols: int, longest: int | None = None) -> 
     if longest is not None:
         check_length(len(sequence), longest)
     for symbol in sequence:
-        if not 0 <= symbol < symbols:
+        if not isinstance(symbol, (int, np.integer)) or isinstance(symbol, bool) or not 0 <= symbol < symbols:
             raise UsageError(
                 f"{shorten(symbol)} is not in the vocabulary; the symbols are 0 to {symbols - 1}.", _example(symbols)
             )

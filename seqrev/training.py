@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from seqrev.config import Config, TrainConfig
-from seqrev.data import Batches, Split, check_possible, group_by_length, rows_of
+from seqrev.data import Batches, Split, check_possible, in_chunks, rows_of
 from seqrev.errors import InputError, TrainingError, shorten
 from seqrev.evaluation import evaluate
 from seqrev.model.transformer import Transformer
@@ -71,15 +71,15 @@ class TrainingState:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.train.lr, betas=(0.9, 0.98), fused=True)
 
     def to_arrays(self) -> dict[str, dict[str, NDArray[Any]]]:
-        """Weights and optimizer state as named arrays, one group for each file of a checkpoint."""
+        """Copies of weights and optimizer state as named arrays, one group for each file of a checkpoint."""
         names = [name for name, _ in self.model.named_parameters()]
         moments = {
-            f"{kind}.{names[index]}": value.cpu().numpy()
+            f"{kind}.{names[index]}": value.numpy(force=True).copy()
             for index, entry in self.optimizer.state_dict()["state"].items()
             for kind, value in entry.items()
         }
         return {
-            "model": {name: value.cpu().numpy() for name, value in self.model.state_dict().items()},
+            "model": {name: value.numpy(force=True).copy() for name, value in self.model.state_dict().items()},
             "optimizer": moments,
         }
 
@@ -191,7 +191,7 @@ def train_step(state: TrainingState, sources: Array) -> Step:
         raise TrainingError(
             f"Training stopped at step {state.step + 1}: the loss is {value}, the gradient norm "
             f"{gradient_norm}. The weights of the step before were kept.",
-            f"seqrev train --set train.lr={config.lr / 4:g}",
+            f"the same command with --set train.lr={config.lr / 4:g}",
         )
     state.optimizer.step()
     state.step += 1
@@ -199,7 +199,7 @@ def train_step(state: TrainingState, sources: Array) -> Step:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Linear warm-up to ``lr``, then linear decay to zero at the last step; ``step`` counts from 0."""
+    """Linear warm-up to ``lr``, then linear decay towards zero; ``step`` counts from 0."""
     rising = (step + 1) / max(1, config.warmup)
     falling = (config.steps - step) / max(1, config.steps - config.warmup)
     return config.lr * min(1.0, rising, falling)
@@ -221,7 +221,7 @@ def validate(state: TrainingState, sources: Sequence[Sequence[int]]) -> Validati
     """Teacher-forced loss and free-running exact match on held-out sequences."""
     state.model.eval()
     total = tokens = 0.0
-    for group in group_by_length(sources).values():
+    for group in in_chunks(sources, state.config.model.heads):
         source, target = to_tensors(group, state.device)
         count = target[:, 1:].numel()
         total += float(token_loss(state.model(source, target[:, :-1]), target[:, 1:])) * count

@@ -14,6 +14,7 @@ import pytest
 import seqrev
 from seqrev.cli import main
 from seqrev.config import fields
+from seqrev.training import fit
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -58,7 +59,7 @@ def test_the_commands_run_in_their_order(command: str, folder: Path, capfd: pyte
 
 def test_the_code_runs(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    monkeypatch.setattr(seqrev, "fit", lambda config: itertools.islice(seqrev.training.fit(config), 2), raising=False)
+    monkeypatch.setattr(seqrev, "fit", lambda config: itertools.islice(fit(config), 2), raising=False)
     assert (folder / "runs" / "001").is_dir()
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out.count("Step(step=") == 2

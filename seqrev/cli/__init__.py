@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command runs: ``--help`` never waits for PyTorch.
 """
 
+import io
 import os
 import sys
 import traceback
@@ -54,6 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     console = Console(json_mode="--json" in arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no arrow gets a question mark, not a failure
     try:
         code = typer.main.get_command(app)(args=arguments, prog_name="seqrev", standalone_mode=False)
         if sys.stdout is not None:  # a daemon may have none

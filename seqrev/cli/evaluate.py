@@ -66,9 +66,9 @@ def command(
     from seqrev.files import write_json
 
     for model, report in zip(models, reports, strict=True):
+        _print(console, report)
         saved = model.run.numbered("evaluation", ".json")
         write_json(saved, report)
-        _print(console, report)
         console.note(f"Saved: {saved}")
     plot = {"plot": _plot(models, reports, saved.with_suffix(".png"), console)} if lengths is not None else {}
     console.document({**reports[0], **plot} if len(reports) == 1 else {"runs": reports, **plot})
@@ -76,7 +76,7 @@ def command(
     if min_exact is not None and worst < min_exact:
         raise QualityError(
             f"The exact match is {worst:.4f}, and at least {min_exact} was asked for.",
-            f"seqrev train --set train.steps={2 * models[0].config.train.steps}",
+            f"seqrev train --config {models[0].run}/config.yaml --set train.steps={2 * models[0].config.train.steps}",
         )
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from seqrev.cli.options import DEFAULT_RUNS, ConfigFile, Json, RunsDir, Seed, Set
 from seqrev.console import Console
+from seqrev.signals import stop_requests
 
 if TYPE_CHECKING:
     from seqrev.runs import Run
@@ -22,7 +23,9 @@ def command(
 
     console = Console(json)
     run = start(load_config(config, set_ or (), seed), runs_dir)
-    manifest = fill(run, console)
+    with stop_requests() as stop:
+        stop.hint = f"seqrev train --run {run}"
+        manifest = fill(run, console)
     sequences = {split: entry["rows"] for split, entry in manifest["splits"].items()}
     console.data(f"{run.data}: " + ", ".join(f"{count:,} {split}" for split, count in sequences.items()))
     columns = ["length", *sequences]

@@ -94,6 +94,8 @@ def place_table(lengths: Tensor, longest: int, training: bool) -> Tensor:
 
 def angles(positions: Tensor, dimensions: int, base: float) -> Tensor:
     """``pos / base^(2i / dimensions)`` for every pair ``i`` of dimensions, ``[..., length, dimensions / 2]``, float64."""
+    if positions.device.type == "mps":  # which has no float64
+        positions = positions.cpu()
     exponents = torch.arange(0, dimensions, 2, device=positions.device, dtype=torch.float64) / dimensions
     return positions.to(torch.float64)[..., None] * base**-exponents
 
@@ -115,7 +117,7 @@ def sinusoidal(positions: Tensor, d_model: int, base: float = 10_000.0) -> Tenso
         ``[..., length, d_model]``, float32.
     """
     angle = angles(positions, d_model, base)
-    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(-2).to(torch.float32)
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(-2).to(positions.device, torch.float32)
 
 
 def turn(states: Tensor, angle: Tensor) -> Tensor:
@@ -129,7 +131,7 @@ def turn(states: Tensor, angle: Tensor) -> Tensor:
         states: ``[batch, head, length, d_head]``, d_head even.
         angle: from ``angles``; broadcasts to ``[batch, head, length, d_head / 2]``.
     """
-    cos, sin = angle.cos().to(states.dtype), angle.sin().to(states.dtype)
+    cos, sin = angle.cos().to(states), angle.sin().to(states)
     first, second = states.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, first * sin + second * cos), dim=-1)
 
@@ -159,4 +161,4 @@ def length_scale(keys: Tensor) -> Tensor:
     With ``n`` equal scores but one, the weight of that one falls as ``n`` grows unless the gap grows like ``log n``
     (Chiang and Cholak 2022, section 5.3). 20 is where the scale is one.
     """
-    return torch.log(keys.to(torch.float64) + 1).div(math.log(20)).to(torch.float32)
+    return torch.log(keys.to(torch.float32) + 1) / math.log(20)
