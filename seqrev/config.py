@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from seqrev.errors import InputError, UsageError, shorten
 
 LARGEST_FILE = 1_000_000  # bytes; a configuration has a few hundred
+HINT = "the table of all fields in README.md, or configs/small.yaml as an example"
 DEEPEST_NESTING = 16  # levels; a configuration has two
 
 
@@ -168,7 +169,8 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = (), seed: i
         _assign(tree, assignment)
     if seed is not None:
         tree["seed"] = seed
-    return parse_config(tree, "the configuration" if path is None else str(path))
+    names = [str(path)] * (path is not None) + ["--set"] * bool(overrides)
+    return parse_config(tree, " with ".join(names) or "the configuration")
 
 
 def parse_config(tree: Mapping[str, Any], name: str) -> Config:
@@ -177,7 +179,7 @@ def parse_config(tree: Mapping[str, Any], name: str) -> Config:
         return Config.model_validate(tree)
     except ValidationError as error:
         problems = [_explain(dict(detail)) for detail in error.errors(include_url=False)]
-        raise UsageError(f"{name} is not valid: " + "; ".join(problems) + ".", "seqrev train --help") from None
+        raise UsageError(f"{name} is not valid: " + "; ".join(problems) + ".", HINT) from None
 
 
 def to_yaml(config: Config) -> str:
@@ -199,7 +201,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     hint = "seqrev train --config configs/small.yaml"
     try:
         if not path.is_file():
-            raise InputError(f"There is no configuration file {path}; a YAML file was expected.", hint)
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise InputError(f"{path} {what}; a YAML file was expected.", hint)
         if path.stat().st_size > LARGEST_FILE:
             raise InputError(f"{path} is larger than {LARGEST_FILE:,} bytes; no configuration is.", hint)
         tree = _parse_yaml(path.read_text(encoding="utf-8"))

@@ -54,13 +54,14 @@ class Console:
             document = {"type": type(error).__name__, "message": str(error), "hint": error.hint}
             self.note(json.dumps({"error": document}))
         else:
-            self.note(f"Error: {error}" + (f"\nTry: {error.hint}" if error.hint else ""))
+            stopped = error.exit_code >= 128  # on request: no error
+            self.note(f"{error}\nContinue: {error.hint}" if stopped else f"Error: {error}\nTry: {error.hint}")
 
     @contextmanager
     def progress(self, total: int, unit: str) -> Iterator["Progress"]:
         """Show how far a long work is: a live bar on a terminal, else a plain line every few seconds."""
         if is_live(sys.stderr):
-            with _rich_bar(total, unit) as bar:
+            with _rich_bar(total) as bar:
                 yield bar
         else:
             yield _PlainProgress(total, unit)
@@ -95,17 +96,17 @@ class _PlainProgress(Progress):
 
 
 @contextmanager
-def _rich_bar(total: int, unit: str) -> Iterator[Progress]:
+def _rich_bar(total: int) -> Iterator[Progress]:
     from rich.console import Console as RichConsole
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
+    from rich.table import Column
 
     columns = (
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn(unit, markup=False),
-        TextColumn("{task.fields[details]}", markup=False),
-        TimeRemainingColumn(compact=True),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=2 * len(str(total)) + 1)),
+        TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True, min_width=5)),
+        TextColumn("{task.fields[details]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
     )
     with RichProgress(*columns, console=RichConsole(stderr=True, highlight=False), transient=True) as bar:
         task = bar.add_task("", total=total, details="")

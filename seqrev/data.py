@@ -132,16 +132,20 @@ def check_possible(config: Config) -> None:
 
 
 def fresh_sequences(length: int, count: int, config: Config) -> list[list[int]]:
-    """Sequences of any one length that no training split has: drawn from the test split, the same for every model.
+    """Different sequences of any one length that no training split has, drawn from the test split: the same for every run.
+
+    Where there are fewer than ``count``, as there are of short lengths, all of them.
 
     Raises:
         UsageError: the test split has none of this length (there are few symbols, and it is short).
     """
-    members = _members("test", length, config.task.symbols)
-    if members is not None:
-        count = min(count, max(1, len(members)))
     rng = np.random.default_rng([_FRESH, length])  # not the run's seed: every model gets the same questions
-    rows: list[list[int]] = sample(rng, "test", length, count, config.task.symbols).tolist()
+    members = _members("test", length, config.task.symbols)
+    if members is not None and len(members):
+        drawn = members[rng.permutation(len(members))[:count]]
+    else:
+        drawn = sample(rng, "test", length, count, config.task.symbols)
+    rows: list[list[int]] = drawn.tolist()
     return rows
 
 
@@ -265,7 +269,10 @@ def read_sequences(path: Path, symbols: int, longest: int | None = None) -> list
     """
     try:
         if not path.is_file():
-            raise InputError(f"There is no file {path}; a file with one sequence a line was expected.")
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise InputError(
+                f"{path} {what}; a file with one sequence a line was expected.", "seqrev evaluate --split test"
+            )
         with path.open(encoding="utf-8") as file:
             sequences = [parse_line(line, number, symbols, longest) for number, line in enumerate(file, start=1)]
     except UnicodeDecodeError:

@@ -143,8 +143,8 @@ def attention_maps(
     """
     heads, rows, columns = weights.shape
     cell = min(0.42, 9.0 / max(rows, columns))  # inches
-    width, height = max(2.8, cell * columns), max(1.2, cell * rows)
-    margin_x, margin_y = 1.1, 1.7  # for labels and titles
+    width, height = max(3.0, cell * columns), max(2.4, cell * rows)
+    margin_x, margin_y = 1.1, 1.9  # for labels and titles
     alone = head is not None or heads == 1
     across = math.ceil(math.sqrt(heads))
     down = math.ceil(heads / across)

@@ -206,7 +206,11 @@ def test_each_protocol_asks_for_its_own_answers(monkeypatch: pytest.MonkeyPatch,
         decode(model, SOURCES, beam, length_given=True),
         teacher_forced(model, SOURCES),
     ]
-    assert results == [compare(SOURCES, answers, 3) for answers in expected]
+    assert results == [
+        compare(SOURCES, answers, 3, count_end=protocol != "length_given")
+        for answers, protocol in zip(expected, protocols, strict=True)
+    ]
+    assert results[1].overall.tokens == sum(map(len, SOURCES))
     assert {kind: results[1].errors[kind] for kind in ("early_stop", "overrun")} == {"early_stop": 0, "overrun": 0}
 
 

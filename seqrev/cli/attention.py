@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from seqrev.cli.options import DEFAULT_RUNS, Beam, Device, Json, RunsDir, RunSpec, load_model
+from seqrev.cli.options import DEFAULT_RUNS, LONGER, Beam, Device, Json, RunsDir, RunSpec, load_model
 from seqrev.console import Console
 from seqrev.errors import UsageError
 
@@ -31,7 +31,10 @@ def command(
     runs_dir: RunsDir = DEFAULT_RUNS,
     json: Json = False,
 ) -> None:
-    """Draw the cross-attention of a decoder layer while it answers a sequence, and score its anti-diagonal."""
+    """Draw where a model looks while it answers.
+
+    The cross-attention of a decoder layer, with a score of its anti-diagonal.
+    """
     console = Console(json)
     model = load_model(run, runs_dir, device, console)
     from seqrev import plots
@@ -54,6 +57,8 @@ def command(
     else:
         source = longest(load_split(model.run.data, "test", symbols))
 
+    if len(source) > model.config.task.max_length:
+        console.note(LONGER.format(model.config.task.max_length))
     attention = model.attention(source, beam)
     scores = [score for number in range(1, shape.decoder_layers + 1) for score in attention.anti_diagonal(number)]
     path = out or model.run.numbered("attention", ".png")

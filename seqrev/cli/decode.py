@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seqrev.cli.options import DEFAULT_RUNS, Beam, Device, Json, RunsDir, RunSpec, load_model
+from seqrev.cli.options import DEFAULT_RUNS, LONGER, Beam, Device, Json, RunsDir, RunSpec, load_model
 from seqrev.console import Console
 from seqrev.errors import InputError, UsageError, shorten
 
@@ -26,7 +26,10 @@ def command(
     runs_dir: RunsDir = DEFAULT_RUNS,
     json: Json = False,
 ) -> None:
-    """Print what the model answers: one line for each sequence, in order."""
+    """Print what a model answers.
+
+    One line for each sequence, in order.
+    """
     words = sequence or []
     if bool(words) == (file is not None):
         raise UsageError("Give a sequence, or -, or --file: one of them.", "seqrev decode 4 8 2 9")
@@ -49,7 +52,7 @@ def command(
     at_once = 1 if file is None and sys.stdin is not None and sys.stdin.isatty() else LINES_AT_ONCE
     for group in _groups(sources, at_once):
         if max(map(len, group), default=0) > longest:
-            console.note(f"Note: longer than any sequence in training (at most {longest}); the answer may be wrong.")
+            console.note(LONGER.format(longest))
             longest = sys.maxsize
         for source, answer in zip(group, model.decode(group, beam), strict=True):
             console.data(" ".join(map(str, answer.output)))
@@ -73,7 +76,8 @@ def _lines(file: Path | None) -> Iterator[str]:
         if file is None and sys.stdin is None:
             raise InputError("There is no standard input; one sequence a line was expected.", "seqrev decode 4 8 2 9")
         if file is not None and not file.is_file():
-            raise InputError(f"There is no file {file}; one sequence a line was expected.", "seqrev decode 4 8 2 9")
+            what = "is a folder" if file.is_dir() else "does not exist"
+            raise InputError(f"{file} {what}; a file with one sequence a line was expected.", "seqrev decode 4 8 2 9")
         with sys.stdin if file is None else file.open(encoding="utf-8") as stream:
             for line in stream:
                 empty = False

@@ -43,7 +43,10 @@ def command(
     runs_dir: RunsDir = DEFAULT_RUNS,
     json: Json = False,
 ) -> None:
-    """Let the model answer freely, and count what is exactly right: overall, by length, and by kind of error."""
+    """Count what a model gets exactly right.
+
+    It answers freely and must end by itself; overall, by length, and by kind of error.
+    """
     if sum(option is not None for option in (split, file, lengths)) > 1:
         raise UsageError("--split, --file and --lengths are three sources of sequences; give one of them.")
     if count is not None and lengths is None:

@@ -17,7 +17,10 @@ def command(
     runs_dir: RunsDir = DEFAULT_RUNS,
     json: Json = False,
 ) -> None:
-    """Open a new run folder and write its dataset. `seqrev train --run …` goes on from there."""
+    """Open a new run and write its dataset.
+
+    `seqrev train --run …` goes on from there.
+    """
     from seqrev.config import load_config
     from seqrev.generation import start
 

@@ -24,11 +24,16 @@ RunsDir = Annotated[
 RunSpec = Annotated[
     str | None, typer.Option("--run", metavar="RUN", help="runs/001, 001, 1 or latest; left out: the latest that serves.")
 ]
+ContinueRun = Annotated[
+    str | None,
+    typer.Option("--run", metavar="RUN", help="Carry on with this run (runs/001, 001, 1, latest); else: a new one."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
 Beam = Annotated[int, typer.Option("--beam", min=1, max=1000, help="Hypotheses kept in beam search; 1 is greedy.")]
 
 DEFAULT_RUNS = Path("runs")
+LONGER = "Note: longer than any sequence in training (at most {}); the answer may be wrong."
 
 
 def load_model(spec: str | None, runs_dir: Path, device: str, console: Console) -> "Reverser":

@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 from seqrev.cli.generate import fill
-from seqrev.cli.options import DEFAULT_RUNS, ConfigFile, Device, Json, RunsDir, RunSpec, Seed, Set
+from seqrev.cli.options import DEFAULT_RUNS, ConfigFile, ContinueRun, Device, Json, RunsDir, Seed, Set
 from seqrev.console import Console, Progress
 from seqrev.errors import UsageError
 from seqrev.signals import stop_requests
@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
 def command(
     config: ConfigFile = None,
-    run_: RunSpec = None,
+    run_: ContinueRun = None,
     set_: Set = None,
     seed: Seed = None,
     device: Device = "auto",
     runs_dir: RunsDir = DEFAULT_RUNS,
     json: Json = False,
 ) -> None:
-    """Train: in a new run, from its dataset to its pictures, or with --run from whatever stands in that run."""
+    """Train a model, in a new run or on with one.
+
+    In a new run from its dataset to its pictures; with --run from whatever stands there.
+    """
     if run_ is not None and (config is not None or set_ or seed is not None):
         raise UsageError(
             "--run carries on with the configuration of that run; --config, --set and --seed are for a new one.",
@@ -33,6 +36,10 @@ def command(
     from seqrev.runs import Run, find_run
 
     console = Console(json)
+    if device not in ("auto", "cpu"):  # a device that is not there is told before a folder is opened for it
+        from seqrev.devices import choose_device
+
+        choose_device(device)
     if run_ is None:
         run = start(load_config(config, set_ or (), seed), runs_dir)
     else:
@@ -87,10 +94,10 @@ class _Reporter:
         if isinstance(event, Step):
             self._tokens += event.tokens
             rate = self._tokens / max(time.monotonic() - self._since, 1e-9)
-            details = f"loss {event.loss:.4f}  lr {event.lr:.1e}{self._exact}  {rate:,.0f} tokens/s"
+            details = f"loss {event.loss:.4f}{self._exact}  lr {event.lr:.1e}  {rate:,.0f} tokens/s"
             self._progress.update(event.step, details)
         else:
-            self._exact = f"  exact match {event.exact_match:.3f}"
+            self._exact = f"  exact {event.exact_match:.3f}"
             self._progress.note(
                 f"step {event.step:,}: validation loss {event.loss:.4f}, exact match {event.exact_match:.3f}"
             )

@@ -229,8 +229,8 @@ def test_lengths_of_ones_own_are_evaluated_on_fresh_sequences(cli: Cli, own_run:
     assert result.code == 0, result.err
     document = result.document
     assert (document["run"], document["lengths"], document["protocol"]) == ("runs/001", "20,2:4", "free")
-    assert [(row["length"], row["sequences"]) for row in document["by_length"]] == [(2, 7), (3, 7), (4, 7), (20, 7)]
-    assert document["sequences"] == 28
+    assert [(row["length"], row["sequences"]) for row in document["by_length"]] == [(2, 4), (3, 7), (4, 7), (20, 7)]
+    assert document["sequences"] == 25
     model = load(own_run)
     for row in document["by_length"]:
         expected = evaluate(model.model, fresh_sequences(row["length"], 7, model.config))
@@ -251,7 +251,7 @@ def test_lengths_are_a_table_for_people_and_a_picture(cli: Cli, own_run: Run) ->
     lines = result.out.splitlines()
     assert re.fullmatch(r"runs/001, step \d+, free", lines[0])
     assert re.split("  +", lines[1].strip()) == [*COLUMNS]
-    assert [line.split()[:2] for line in lines[2:5]] == [["all", "10"], ["2", "5"], ["20", "5"]]
+    assert [line.split()[:2] for line in lines[2:5]] == [["all", "9"], ["2", "4"], ["20", "5"]]
     assert lines[4].split()[2:4] == ["0.0000", "0.000-0.434"]  # none of five
     assert lines[-1] == "picture: runs/001/evaluation/001.png"
     assert sorted(path.name for path in (own_run.path / "evaluation").iterdir()) == ["001.json", "001.png"]
@@ -260,7 +260,7 @@ def test_lengths_are_a_table_for_people_and_a_picture(cli: Cli, own_run: Run) ->
 
 
 def test_sixty_four_sequences_of_each_length_are_asked_for_by_itself(cli: Cli, own_run: Run) -> None:
-    document = cli("evaluate", "--run", own_run, "--lengths", "3,4", "--json").document
+    document = cli("evaluate", "--run", own_run, "--lengths", "9,20", "--json").document
     assert [row["sequences"] for row in document["by_length"]] == [64, 64]
 
 
