@@ -75,7 +75,8 @@ def report(sweep: dict[str, Any], results: dict[str, Any], path: Path) -> None:
         curves.append(plots.Curve(name, sweep["lengths"], [statistics.mean(column) for column in columns], bands))
     path.with_suffix(".md").write_text("\n".join(lines) + "\n")
     task = load_config(Path(sweep["base"])).task
-    title = f"exact match by length, mean and range of {len(sweep['seeds'])} seeds"
+    seeds = sweep["seeds"]
+    title = f"exact match by length, {f'mean and range of {len(seeds)} seeds' if len(seeds) > 1 else f'seed {seeds[0]}'}"
     plots.save_figure(plots.accuracy_by_length(curves, (task.min_length, task.max_length), title), path.with_suffix(".png"))
     print("\n".join(lines))
 

@@ -196,12 +196,12 @@ def test_a_file_without_named_fields_is_refused(tmp_path: Path, content: str) ->
 @pytest.mark.parametrize("name", ["missing.yaml", ".", "folder"])
 def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match="no configuration file"):
+    with pytest.raises(InputError, match=r"does not exist|is a folder"):
         load_config(tmp_path / name)
 
 
 def test_a_file_that_cannot_be_read_is_refused() -> None:
-    with pytest.raises(InputError, match=r"cannot be read|no configuration file|not valid"):
+    with pytest.raises(InputError, match=r"cannot be read|is a folder|not valid"):
         load_config(Path("/proc/self/mem"))
 
 

@@ -314,7 +314,7 @@ def test_a_faulty_line_is_refused_with_its_number(tmp_path: Path, line: str, say
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(None, "There is no file"), (b"", "is empty"), (b"1 2\n\x80\xff\x00", "is not text")]
+    ("content", "says"), [(None, "does not exist"), (b"", "is empty"), (b"1 2\n\x80\xff\x00", "is not text")]
 )
 def test_a_file_without_sequences_is_refused(tmp_path: Path, content: bytes | None, says: str) -> None:
     path = tmp_path / "a.txt"
@@ -322,7 +322,7 @@ def test_a_file_without_sequences_is_refused(tmp_path: Path, content: bytes | No
         path.write_bytes(content)
     with pytest.raises(InputError, match=says):
         data.read_sequences(path, 10)
-    with pytest.raises(InputError, match="There is no file"):
+    with pytest.raises(InputError, match="is a folder"):
         data.read_sequences(tmp_path, 10)
 
 

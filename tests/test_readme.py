@@ -69,7 +69,6 @@ def test_the_code_runs(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 def test_what_the_pages_link_to_is_there(page: str) -> None:
     base = ROOT if page == "README.md" else ROOT / "docs"
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGES[page])
-    assert links
     assert [link for link in links if not (base / link).exists()] == []
 
 

@@ -210,8 +210,8 @@ def test_a_signal_saves_a_checkpoint_and_says_how_to_continue(
         assert json.loads(err.splitlines()[-1])["error"]["hint"] == "seqrev train --run runs/001"
     else:
         assert err.splitlines()[-2:] == [
-            f"Error: Stopped at step {step} of 200; nothing is lost.",
-            "Try: seqrev train --run runs/001",
+            f"Stopped at step {step} of 200; nothing is lost.",
+            "Continue: seqrev train --run runs/001",
         ]
     began = [row for row in history(run) if row["step"] <= step]
     assert_document(cli("train", "--run", "runs/001", "--json"), "runs/001", 200)
@@ -240,8 +240,8 @@ def test_a_training_that_is_continued_by_command_ends_as_one_that_was_not_stoppe
         patch.setattr(experiment, "train", train)
         stopped = cli("train", *settings())
     assert stopped.code == 130
-    assert stopped.err.splitlines()[-1] == "Try: seqrev train --run runs/001"
-    command = stopped.err.splitlines()[-1].removeprefix("Try: seqrev ").split()
+    assert stopped.err.splitlines()[-1] == "Continue: seqrev train --run runs/001"
+    command = stopped.err.splitlines()[-1].removeprefix("Continue: seqrev ").split()
     assert cli(*command).code == 0
     run = Run(Path("runs/001"))
     assert history(run) == history(trained_run)
@@ -260,5 +260,5 @@ def test_a_signal_before_the_first_step_still_says_how_to_continue(cli: Cli, mon
         result = cli("train", *tiny(*QUICK))
     assert (result.code, result.out) == (130, "")
     assert "Traceback" not in result.err
-    assert result.err.splitlines()[-1] == "Try: seqrev train --run runs/001"
+    assert result.err.splitlines()[-1] == "Continue: seqrev train --run runs/001"
     assert_document(cli("train", "--run", "runs/001", "--json"), "runs/001", 20)
