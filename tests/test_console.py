@@ -129,3 +129,15 @@ def test_no_escape_byte_of_an_input_reaches_the_reader(capsys: pytest.CaptureFix
     argument: Any = text if write == "note" else InputError(text, text)
     getattr(Console(), write)(argument)
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_messages_to_a_reader_who_has_gone_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    console = Console()
+    console.note("to nobody")
+    with console.progress(10, "steps") as progress:
+        progress.note("to nobody")

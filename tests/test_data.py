@@ -437,3 +437,13 @@ def test_fresh_sequences_never_change_between_versions() -> None:
 def test_a_length_without_a_test_sequence_has_no_fresh_ones() -> None:
     with pytest.raises(UsageError, match="No test sequence of length 1 exists over 2 symbols"):
         data.fresh_sequences(1, 5, config_of("task.symbols=2"))
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+def test_chunks_hold_every_sequence_once_and_bounded_scores(heads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "SCORES_AT_ONCE", 500)
+    rows = [tuple(range(length)) for length in (3, 8, 3, 30, 8, 3, 8, 8) for _ in range(5)]
+    chunks = list(data.in_chunks(rows, heads))
+    assert sorted(tuple(row) for chunk in chunks for row in chunk.tolist()) == sorted(rows)
+    for chunk in chunks:
+        assert len(chunk) == 1 or len(chunk) * heads * (chunk.shape[1] + 2) ** 2 <= 500

@@ -267,3 +267,20 @@ def test_a_missing_history_is_empty_and_a_folder_is_refused(tmp_path: Path) -> N
     assert read_metrics(tmp_path / "none") == []
     with pytest.raises(InputError, match="cannot be read"):
         read_metrics(tmp_path)
+
+
+def test_a_validation_that_was_not_committed_is_dropped_with_what_follows(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    rows = [("train", 10), ("train", 20), ("validation", 20), ("train", 30)]
+    path.write_text("".join(json.dumps({"event": event, "step": step}) + "\n" for event, step in rows))
+    MetricsWriter(path, 20, validated=True).close()
+    assert [(row["event"], row["step"]) for row in read_metrics(path)] == rows[:3]
+    MetricsWriter(path, 20, validated=False).close()
+    assert [(row["event"], row["step"]) for row in read_metrics(path)] == rows[:2]
+
+
+def test_a_numbered_file_is_taken_by_one(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(lambda _: run.numbered("evaluation", ".json").name, range(24)))
+    assert sorted(names) == [f"{number:03d}.json" for number in range(1, 25)]

@@ -262,3 +262,11 @@ def test_a_signal_before_the_first_step_still_says_how_to_continue(cli: Cli, mon
     assert "Traceback" not in result.err
     assert result.err.splitlines()[-1] == "Continue: seqrev train --run runs/001"
     assert_document(cli("train", "--run", "runs/001", "--json"), "runs/001", 20)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99"])
+def test_a_device_that_is_not_there_opens_no_run(cli: Cli, device: str) -> None:
+    result = cli("train", "--device", device)
+    assert result.code == 2
+    assert "not available" in result.err
+    assert not Path("runs").exists()
