@@ -1,4 +1,4 @@
-"""Sequences: the split, sampling, dataset files, batches.
+"""Sequences: the split, sampling, dataset files.
 
 Everything random here is a pure function of the seed and a place (a split and a chunk, or a step), so nothing depends on
 what was drawn before, and a resumed training sees what an uninterrupted one would have seen.
@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -26,8 +26,8 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 HELD_OUT = 10  # per cent of all sequences that belong to validation, and as many to test
 CHUNK = 8_192  # rows drawn and written at a time, fewer where they are long:
 SYMBOLS_AT_ONCE = 8_388_608
-SCORES_AT_ONCE = 8_388_608  # attention scores of one layer in a forward pass that is not trained on
 ENUMERABLE = 65_536  # up to so many sequences of a length, all of them are listed, and a split's share is exact
+FRESH, STREAM, EPOCH = range(len(SPLITS), len(SPLITS) + 3)  # random streams beside those of the splits
 
 
 # --- the split ------------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def fresh_sequences(length: int, count: int, config: Config) -> list[list[int]]:
     Raises:
         UsageError: the test split has none of this length (there are few symbols, and it is short).
     """
-    rng = np.random.default_rng([_FRESH, length])  # not the run's seed: every model gets the same questions
+    rng = np.random.default_rng([FRESH, length])  # not the run's seed: every model gets the same questions
     members = _members("test", length, config.task.symbols)
     if members is not None and len(members):
         drawn = members[rng.permutation(len(members))[:count]]
@@ -310,62 +310,3 @@ def _parse_row(line: str, symbols: int, longest: int | None) -> list[int]:
     if "tgt" in row and row["tgt"] != apply_rule(np.array(source)).tolist():
         raise UsageError(f'"tgt" is not what the task makes of "src" ({shorten(source)}).')
     return source
-
-
-# --- batches --------------------------------------------------------------------------------------------------------
-
-
-def group_by_length(sequences: Iterable[Sequence[int]]) -> dict[int, Array]:
-    """Sequences of each length as one array, ``[rows, length]``, shortest first; their order is kept."""
-    groups: dict[int, list[Sequence[int]]] = {}
-    for sequence in sequences:
-        groups.setdefault(len(sequence), []).append(sequence)
-    return {length: np.array(groups[length], dtype=np.int32) for length in sorted(groups)}
-
-
-def in_chunks(sequences: Iterable[Sequence[int]], heads: int) -> Iterator[Array]:
-    """Groups of equally long sequences, ``[rows, length]``, small enough that all their attention scores fit in memory."""
-    for length, group in group_by_length(sequences).items():
-        rows = max(1, SCORES_AT_ONCE // (heads * (length + 2) ** 2))
-        yield from (group[start : start + rows] for start in range(0, len(group), rows))
-
-
-class Batches:
-    """Training batches: batch ``i`` is a pure function of (configuration, seed, ``i``).
-
-    All sequences of a batch have the same length, so nothing is padded and no mask is needed. From a dataset, an epoch
-    shuffles the rows of each length, cuts them into full batches (the last one of a length is filled up from its
-    beginning), and shuffles the batches. From a stream, a batch is one random length and fresh sequences of it.
-    """
-
-    def __init__(self, config: Config, rows: Sequence[Sequence[int]] | None) -> None:
-        """``rows``: the training split; None for a stream."""
-        self._seed, self._size, self._task = config.seed, config.train.batch_size, config.task
-        self._by_length = group_by_length(rows or ())
-        self._lengths = available_lengths("train", config.task)
-        self._epoch_batches = sum(-(-len(group) // self._size) for group in self._by_length.values())
-        self._plan: tuple[int, list[tuple[int, Array]]] = (-1, [])
-
-    def __getitem__(self, step: int) -> Array:
-        """The source sequences of batch ``step`` (from 0), symbols ``[batch_size, length]``."""
-        if not self._by_length:
-            rng = np.random.default_rng([self._seed, _STREAM, step])
-            length = int(rng.choice(self._lengths))
-            return sample(rng, "train", length, self._size, self._task.symbols)
-        epoch, place = divmod(step, self._epoch_batches)
-        if self._plan[0] != epoch:
-            self._plan = (epoch, self._plan_epoch(epoch))
-        length, rows = self._plan[1][place]
-        return self._by_length[length][rows]
-
-    def _plan_epoch(self, epoch: int) -> list[tuple[int, Array]]:
-        rng = np.random.default_rng([self._seed, _EPOCH, epoch])
-        batches: list[tuple[int, Array]] = []
-        for length, group in self._by_length.items():
-            count = -(-len(group) // self._size)
-            filled = np.resize(rng.permutation(len(group)), (count, self._size))
-            batches += [(length, rows) for rows in filled]
-        return [batches[place] for place in rng.permutation(len(batches))]
-
-
-_STREAM, _EPOCH, _FRESH = len(SPLITS), len(SPLITS) + 1, len(SPLITS) + 2  # random streams beside those of the splits

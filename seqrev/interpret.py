@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqrev.data import in_chunks
+from seqrev.batches import in_chunks
 from seqrev.decoding import Decoded, decode
 from seqrev.errors import UsageError
 from seqrev.model.transformer import AttentionMaps, Transformer

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from seqrev.batches import Batches, in_chunks
 from seqrev.config import Config, TrainConfig
-from seqrev.data import Batches, Split, check_possible, in_chunks, rows_of
+from seqrev.data import Split, check_possible, rows_of
 from seqrev.errors import InputError, TrainingError, shorten
 from seqrev.evaluation import evaluate
 from seqrev.model.transformer import Transformer
