@@ -13,7 +13,7 @@ from seqrev import batches as batches_module
 from seqrev import data
 from seqrev.batches import Batches
 from seqrev.config import Config, TaskConfig
-from tests.test_data import config_of, split_by_hand
+from tests.test_data import config_of, few, split_by_hand
 
 
 def rows_of(config: Config) -> list[tuple[int, ...]]:
