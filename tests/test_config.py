@@ -1,5 +1,4 @@
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -179,12 +178,11 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: byt
     assert str(path) in str(caught.value)
 
 
-def test_deep_nesting_is_refused_in_little_time(tmp_path: Path) -> None:
-    path = write(tmp_path, "[" * 8_000)
-    began = time.process_time()
-    with pytest.raises(InputError):
+def test_deep_nesting_is_refused_before_it_is_read_to_its_end(tmp_path: Path) -> None:
+    """PyYAML takes time that grows with the square of the depth: read whole, this would take hours."""
+    path = write(tmp_path, "[" * 900_000)
+    with pytest.raises(InputError, match="nested more than"):
         load_config(path)
-    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("content", ["[1, 2]", "3", "text", "1: 2", "- seed: 1"])
