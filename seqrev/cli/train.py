@@ -10,6 +10,8 @@ from seqrev.errors import UsageError
 from seqrev.signals import stop_requests
 
 if TYPE_CHECKING:
+    from seqrev.experiment import Trained
+    from seqrev.runs import Run
     from seqrev.training import Event
 
 
@@ -55,7 +57,11 @@ def command(
         steps = run.config().train.steps
         with console.progress(steps, "steps") as progress:
             trained = experiment.train(run, device, _Reporter(progress), console.note, stop)
+    _report(console, run, trained)
 
+
+def _report(console: Console, run: "Run", trained: "Trained") -> None:
+    """How it ended, for people or as JSON."""
     result = trained.validation
     score = trained.anti_diagonal
     console.data(f"{run}: {trained.steps:,} steps in {trained.seconds:.0f} s")
