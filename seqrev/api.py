@@ -9,16 +9,17 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from seqrev.checkpoints import Checkpoint, best_first
+from seqrev.checkpoints import Checkpoint, best_first, largest_file
 from seqrev.config import Config
 from seqrev.decoding import Decoded, decode
 from seqrev.devices import choose_device
 from seqrev.errors import InputError
 from seqrev.interpret import Attention, attend
 from seqrev.model.transformer import Transformer
+from seqrev.resources import check_memory
 from seqrev.runs import Run, find_run
 from seqrev.task import check, vocabulary_size
-from seqrev.training import load_weights
+from seqrev.training import checkpoint_shapes, load_weights
 
 
 class Reverser:
@@ -72,14 +73,17 @@ def load(run: str | Path | Run, device: str = "auto") -> Reverser:
     if not isinstance(run, Run):
         run = find_run(str(run), Path(os.environ.get("SEQREV_RUNS", "runs")), Run.has_checkpoint, "a checkpoint")
     config = run.config()
-    model = Transformer(config.model, vocabulary_size(config.task.symbols))
     where = choose_device(device)
-    problems = []
-    for checkpoint in best_first(run.checkpoints):
+    shapes = checkpoint_shapes(config)["model"]
+    check_memory(2 * largest_file(shapes), f"The model of {run}")
+    problems: list[str] = []
+    for checkpoint in best_first(run.checkpoints, problems):
         try:
-            load_weights(model, checkpoint.load("model"))
+            weights = checkpoint.load("model", shapes)
         except InputError as error:
             problems.append(str(error))
             continue
+        model = Transformer(config.model, vocabulary_size(config.task.symbols))
+        load_weights(model, weights)
         return Reverser(run, config, model.to(where).eval(), checkpoint, problems)
     raise InputError(" ".join([f"No checkpoint of {run} can be used.", *problems]), f"seqrev train --run {run}")

@@ -1,11 +1,12 @@
 """The checkpoint store: tensors in folders that are written whole, verified when read, and never trusted by name.
 
-A checkpoint is ``step-000600/`` with safetensors files and, last, ``manifest.json``: the step, the validation result, and
-size and SHA-256 of every file. It is built in a hidden folder beside its place and renamed there: it exists complete or
-not at all. Nothing here knows PyTorch.
+A checkpoint is ``step-000600/`` with safetensors files and, last, ``manifest.json``: the step, the validation result, size
+and SHA-256 of every file, and its own SHA-256. It is built in a hidden folder beside its place and renamed there: it exists
+complete or not at all. Nothing here knows PyTorch.
 """
 
-import os
+import hashlib
+import math
 import re
 import shutil
 from collections.abc import Mapping
@@ -18,47 +19,79 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from seqrev.errors import InputError
-from seqrev.files import read_json, sha256_of, sync_folder, write_json, write_whole
+from seqrev.errors import InputError, shorten
+from seqrev.files import (
+    is_folder,
+    make_folder,
+    parse_json,
+    read_regular,
+    sha256_of,
+    storage_errors,
+    sync_folder,
+    temporary_name,
+    to_json,
+    write_whole,
+)
 
 Tensors = Mapping[str, NDArray[Any]]
+Shapes = Mapping[str, tuple[int, ...]]
 KEEP = 2  # the newest checkpoints that stay; the best one stays as well
+LARGEST_MANIFEST = 100_000  # bytes; one has about seven hundred
+HEADER_PER_TENSOR = 1_000  # bytes that a safetensors header may take for each tensor; 150 are usual
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose manifest could be read; its files are verified when they are loaded."""
+    """A checkpoint with a sound manifest; its files are verified when they are loaded."""
 
     path: Path
     step: int
     validation: dict[str, float] | None
-    """``exact_match``, ``token_accuracy`` and ``loss`` at this step; None where it was saved between validations."""
+    """``exact_match``, ``token_accuracy``, ``loss`` and more at this step; None where it was saved between validations."""
     files: dict[str, dict[str, Any]]
+    sha256: str
+    """Of the manifest, and so of everything in the checkpoint."""
 
-    def load(self, name: str) -> dict[str, NDArray[Any]]:
-        """The tensors of one file.
+    def load(self, name: str, shapes: Shapes) -> dict[str, NDArray[np.float32]]:
+        """The tensors of one file: exactly those of ``shapes``, all float32.
+
+        No more memory is taken than these shapes need, whatever the file says of itself.
 
         Raises:
-            InputError: the file is missing, or not what the manifest says.
+            InputError: the file is missing, not what the manifest says, or holds other tensors.
         """
         path = self.path / f"{name}.safetensors"
+        content = read_regular(path, largest_file(shapes), "a file of a checkpoint", follow=False)
         entry = self.files.get(path.name, {})
-        if sha256_of(path) != entry.get("sha256"):
-            raise InputError(f"{path} is damaged: its SHA-256 is not the one in its manifest.")
+        if (len(content), hashlib.sha256(content).hexdigest()) != (entry.get("bytes"), entry.get("sha256")):
+            raise InputError(f"{path} is damaged: its size or SHA-256 is not the one in its manifest.")
         try:
-            return load(path.read_bytes())
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise InputError(f"{path} cannot be read: {error}.") from None
+            tensors = load(content)  # refuses lying headers: gaps, overlaps, trailing bytes
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} cannot be read: {shorten(str(error), 100)}.") from None
+        wrong = sorted(tensors.keys() ^ shapes.keys()) + sorted(
+            key
+            for key in tensors.keys() & shapes.keys()
+            if tensors[key].shape != shapes[key] or tensors[key].dtype != np.float32
+        )
+        if wrong:
+            raise InputError(f"{path} does not fit the configuration of its run: {shorten(wrong[0], 80)}.")
+        return tensors
 
-    def verify(self) -> None:
-        """Check every file against the manifest.
+    def is_intact(self) -> bool:
+        """Whether every file is what the manifest says."""
+        try:
+            return all(sha256_of(self.path / name) == entry.get("sha256") for name, entry in self.files.items())
+        except InputError:
+            return False
 
-        Raises:
-            InputError: a file is missing or damaged.
-        """
-        for name, entry in self.files.items():
-            if sha256_of(self.path / name) != entry.get("sha256"):
-                raise InputError(f"{self.path / name} is damaged: its SHA-256 is not the one in its manifest.")
+
+def largest_file(shapes: Shapes) -> int:
+    """The size in bytes that a file of these float32 tensors can have at most."""
+    return sum(4 * math.prod(shape) + HEADER_PER_TENSOR for shape in shapes.values()) + HEADER_PER_TENSOR
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
 
 
 def save_checkpoint(
@@ -69,60 +102,124 @@ def save_checkpoint(
     Args:
         folder: the run's ``checkpoints`` folder; is made if need be.
         step: steps taken.
-        tensors: file name without suffix → named arrays.
+        tensors: file name without suffix → named float32 arrays.
         validation: the result at this step, if there is one.
+
+    Raises:
+        StorageError: the disk refused. The checkpoints that were there still are.
     """
-    folder.mkdir(exist_ok=True)
     target = folder / f"step-{step:06d}"
-    temporary = folder / f".step-{step:06d}.{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir()
-        files = {}
-        for name, arrays in tensors.items():
-            path = temporary / f"{name}.safetensors"
-            write_whole(path, save({key: np.asarray(value, order="C") for key, value in arrays.items()}))
-            files[path.name] = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-        result = dict(validation) if validation else None
-        manifest = {"schema": 1, "step": step, "validation": result, "files": files}
-        write_json(temporary / "manifest.json", manifest)
-        replaced = temporary.with_suffix(".old")
-        if target.exists():  # this step was saved before, without its validation, or is damaged
-            target.rename(replaced)
-        temporary.rename(target)
-        sync_folder(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
-    except BaseException:
+    temporary = temporary_name(target)
+    with storage_errors(target):
+        make_folder(folder)
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    _prune(folder, target)
-    return Checkpoint(target, step, result, files)
-
-
-def list_checkpoints(folder: Path) -> list[Checkpoint]:
-    """All checkpoints with a readable manifest, oldest step first."""
-    found = []
-    for path in folder.glob("step-*") if folder.is_dir() else ():
-        if not re.fullmatch(r"step-\d{6,}", path.name):
-            continue
         try:
-            manifest = read_json(path / "manifest.json")
+            temporary.mkdir()
+            files = {}
+            for name, arrays in tensors.items():
+                content = save({key: np.asarray(value, order="C") for key, value in arrays.items()})
+                write_whole(temporary / f"{name}.safetensors", content)
+                files[f"{name}.safetensors"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            manifest = _seal(
+                {"schema": 1, "step": step, "validation": dict(validation) if validation else None, "files": files}
+            )
+            write_whole(temporary / "manifest.json", to_json(manifest))
+            _commit(temporary, target, manifest)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        _prune(folder, target)
+    return read_checkpoint(target)
+
+
+def _commit(temporary: Path, target: Path, manifest: dict[str, Any]) -> None:
+    """Put a finished folder in its place."""
+    if target.exists() or target.is_symlink():
+        try:
+            there = read_checkpoint(target)
+            same = there.files == manifest["files"] and there.is_intact()
         except InputError:
-            continue
-        step, files, validation = manifest.get("step"), manifest.get("files"), manifest.get("validation")
-        if type(step) is int and isinstance(files, dict) and all(isinstance(entry, dict) for entry in files.values()):
-            found.append(Checkpoint(path, step, validation if _is_validation(validation) else None, files))
+            same = False
+        if same:  # saved before between validations, and now there is a result: a rename of one file never leaves a gap
+            write_whole(target / "manifest.json", to_json(manifest))
+            shutil.rmtree(temporary)
+            return
+        _remove(target)  # damaged, or training would have gone on from it
+    temporary.rename(target)
+    sync_folder(target.parent)
+
+
+def _remove(path: Path) -> None:
+    """Take a checkpoint away at once; a kill leaves it whole or leaves nothing that looks like one."""
+    if not is_folder(path):  # a file or a link, which somebody put there
+        path.unlink()
+        return
+    away = temporary_name(path, "old")
+    path.rename(away)
+    shutil.rmtree(away)
+
+
+def _prune(folder: Path, saved: Path) -> None:
+    """``saved`` stays in any case: damaged checkpoints of later steps may stand beside it."""
+    keep = {saved, *(checkpoint.path for checkpoint in (*newest_first(folder)[:KEEP], *best_first(folder)[:1]))}
+    for checkpoint in list_checkpoints(folder):
+        if checkpoint.path not in keep:
+            _remove(checkpoint.path)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read and verify the manifest of one checkpoint.
+
+    Raises:
+        InputError: it is missing or damaged in any byte, or is of another step than the folder's name says.
+    """
+    name = path / "manifest.json"
+    if not is_folder(path):
+        raise InputError(f"{path} is not a folder; a checkpoint was expected.")
+    content = read_regular(name, LARGEST_MANIFEST, "the manifest of a checkpoint", follow=False)
+    manifest = parse_json(content, name)
+    try:
+        sound = content == to_json(_seal(manifest))
+    except ValueError:  # not a number
+        sound = False
+    step, files, validation = manifest.get("step"), manifest.get("files"), manifest.get("validation")
+    if not sound or type(step) is not int or path.name != f"step-{step:06d}":
+        raise InputError(f"{name} is damaged.")
+    if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
+        raise InputError(f"{name} is damaged: it does not list the files.")
+    return Checkpoint(path, step, validation if _is_validation(validation) else None, files, manifest["sha256"])
+
+
+def _seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest with its own SHA-256, so that a change of any byte shows."""
+    content = {key: value for key, value in manifest.items() if key != "sha256"}
+    return {**content, "sha256": hashlib.sha256(to_json(content)).hexdigest()}
+
+
+def list_checkpoints(folder: Path, problems: list[str] | None = None) -> list[Checkpoint]:
+    """All checkpoints with a sound manifest, oldest step first; ``problems`` gets a sentence for each of the others."""
+    found = []
+    for path in sorted(folder.iterdir()) if is_folder(folder) else ():
+        if re.fullmatch(r"step-\d{6,12}", path.name):
+            try:
+                found.append(read_checkpoint(path))
+            except InputError as error:
+                if problems is not None:
+                    problems.append(str(error))
     return sorted(found, key=lambda checkpoint: checkpoint.step)
 
 
-def newest_first(folder: Path) -> list[Checkpoint]:
+def newest_first(folder: Path, problems: list[str] | None = None) -> list[Checkpoint]:
     """In the order in which a training should try to continue from them."""
-    return list_checkpoints(folder)[::-1]
+    return list_checkpoints(folder, problems)[::-1]
 
 
-def best_first(folder: Path) -> list[Checkpoint]:
+def best_first(folder: Path, problems: list[str] | None = None) -> list[Checkpoint]:
     """Highest exact match first, then lowest validation loss, then the later step; those without a validation last."""
-    return sorted(list_checkpoints(folder), key=_merit, reverse=True)
+    return sorted(list_checkpoints(folder, problems), key=_merit, reverse=True)
 
 
 def _merit(checkpoint: Checkpoint) -> tuple[float, float, int]:
@@ -133,11 +230,3 @@ def _merit(checkpoint: Checkpoint) -> tuple[float, float, int]:
 def _is_validation(value: object) -> bool:
     names = ("exact_match", "token_accuracy", "loss")
     return isinstance(value, dict) and all(type(value.get(name)) in (int, float) for name in names)
-
-
-def _prune(folder: Path, saved: Path) -> None:
-    """``saved`` stays in any case: damaged checkpoints of later steps may stand beside it."""
-    keep = {saved, *(checkpoint.path for checkpoint in (*newest_first(folder)[:KEEP], *best_first(folder)[:1]))}
-    for checkpoint in list_checkpoints(folder):
-        if checkpoint.path not in keep:
-            shutil.rmtree(checkpoint.path)

@@ -13,8 +13,9 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, ValidationError, model_validator
 
 from seqrev.errors import InputError, UsageError, shorten
+from seqrev.files import read_regular
 
-LARGEST_FILE = 1_000_000  # bytes; a configuration has a few hundred
+LARGEST_FILE = 20_000  # bytes; a configuration has a few hundred
 HINT = "the table of all fields in README.md, or configs/small.yaml as an example"
 DEEPEST_NESTING = 16  # levels; a configuration has two
 
@@ -200,22 +201,15 @@ def fields(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tupl
 def _read_yaml(path: Path) -> dict[str, Any]:
     hint = "seqrev train --config configs/small.yaml"
     try:
-        if not path.is_file():
-            what = "is a folder" if path.is_dir() else "does not exist"
-            raise InputError(f"{path} {what}; a YAML file was expected.", hint)
-        if path.stat().st_size > LARGEST_FILE:
-            raise InputError(f"{path} is larger than {LARGEST_FILE:,} bytes; no configuration is.", hint)
-        tree = _parse_yaml(path.read_text(encoding="utf-8"))
+        tree = _parse_yaml(read_regular(path, LARGEST_FILE, "a YAML file", hint).decode())
     except UnicodeDecodeError:
         raise InputError(f"{path} is not text; a YAML file was expected.", hint) from None
     except _UnwantedError as error:
         raise InputError(f"{path} {error}, which no configuration needs.", hint) from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" (line {where.line + 1})" if where is not None else ""
         raise InputError(f"{path} is not valid YAML{line}.", hint) from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.", hint) from None
     if tree is None:
         return {}
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
@@ -234,6 +228,8 @@ def _parse_yaml(text: str) -> Any:
         yaml.YAMLError: the text is not YAML.
         ValueError: it is one of these, or holds a date that does not exist.
     """
+    if len(text) > LARGEST_FILE:
+        raise _UnwantedError(f"has more than {LARGEST_FILE:,} characters")
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):  # lazy: what is refused is not read to its end
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -248,16 +244,19 @@ def _assign(tree: dict[str, Any], assignment: str) -> None:
     """Put one ``dotted.name=value`` into the tree; the value is read as YAML, so ``3``, ``true`` and ``1e-3`` are typed."""
     name, equals, text = assignment.partition("=")
     if not equals:
-        raise UsageError(f"--set {assignment!r} has no value; NAME=VALUE was expected.", "--set train.lr=3e-4")
+        raise UsageError(f"--set {shorten(assignment, 60)} has no value; NAME=VALUE was expected.", "--set train.lr=3e-4")
     try:
         value = _parse_yaml(text)
-    except (yaml.YAMLError, ValueError):
-        raise UsageError(f"--set {assignment!r}: the value is not valid YAML.", "--set train.lr=3e-4") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise UsageError(f"--set {shorten(assignment, 60)}: the value is not valid YAML.", "--set train.lr=3e-4") from None
     *sections, leaf = name.strip().split(".")
     for section in sections:
         below = tree.setdefault(section, {})
         if not isinstance(below, dict):
-            raise UsageError(f"--set {assignment!r}: {section} is a value, not a section.", "--set train.lr=3e-4")
+            raise UsageError(
+                f"--set {shorten(assignment, 60)}: {shorten(section)[1:-1]} is a value, not a section.",
+                "--set train.lr=3e-4",
+            )
         tree = below
     tree[leaf] = value
 
@@ -266,7 +265,7 @@ def _explain(detail: dict[str, Any]) -> str:
     """One pydantic error as a phrase that begins with the dotted name of the field."""
     name = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        return f"there is no field {name}{_did_you_mean(name)}"
+        return f"there is no field {shorten(name, 60)[1:-1]}{_did_you_mean(name)}"
     if detail["type"] == "value_error":
         return f"{name + ': ' if name else ''}{detail['ctx']['error']}"
     message = detail["msg"].removeprefix("Input should be ")

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from seqrev.errors import SeqrevError
+from seqrev.signals import Interrupted
 
 SECONDS_BETWEEN_LINES = 5.0  # of progress, where there is no terminal
 
@@ -31,12 +32,12 @@ class Console:
     def data(self, text: str) -> None:
         """A piece of the result, for people."""
         if not self.json_mode:
-            self._write(text)
+            self._write(visible(text))
 
     def document(self, value: Any) -> None:
         """The result, or a line of it, as JSON; only with ``--json``."""
         if self.json_mode:
-            self._write(json.dumps(value, allow_nan=False))
+            self._write(json.dumps(value, allow_nan=False).replace("\x7f", "\\u007f"))  # the one that JSON lets through
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table for people, columns aligned to the right."""
@@ -48,13 +49,13 @@ class Console:
         """Something worth knowing, on stderr."""
         _to_stderr(text)
 
-    def error(self, error: SeqrevError) -> None:
+    def error(self, error: SeqrevError | Interrupted) -> None:
         """One short paragraph and the next command, on stderr."""
         if self.json_mode:
             document = {"type": type(error).__name__, "message": str(error), "hint": error.hint}
             self.note(json.dumps({"error": document}))
         else:
-            stopped = error.exit_code >= 128  # on request: no error
+            stopped = isinstance(error, Interrupted)  # on request: no error
             self.note(f"{error}\nContinue: {error.hint}" if stopped else f"Error: {error}\nTry: {error.hint}")
 
     @contextmanager
@@ -116,7 +117,7 @@ def _rich_bar(total: int) -> Iterator[Progress]:
                 bar.update(task, completed=done, details=details)
 
             def note(self, text: str) -> None:
-                bar.console.print(text, markup=False)
+                bar.console.print(visible(text), markup=False, soft_wrap=True)
 
         yield Live()
 

@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,7 +19,16 @@ from numpy.typing import NDArray
 
 from seqrev.config import Config, TaskConfig
 from seqrev.errors import InputError, UsageError, shorten
-from seqrev.files import open_whole, read_json, sha256_of, write_json
+from seqrev.files import (
+    make_folder,
+    open_regular,
+    open_whole,
+    read_json,
+    read_text_lines,
+    sha256_of,
+    storage_errors,
+    write_json,
+)
 from seqrev.task import Array, apply_rule, check, parse_sequence
 
 Split = Literal["train", "validation", "test"]
@@ -26,6 +36,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 HELD_OUT = 10  # per cent of all sequences that belong to validation, and as many to test
 CHUNK = 8_192  # rows drawn and written at a time, fewer where they are long:
 SYMBOLS_AT_ONCE = 8_388_608
+LONGEST_SEQUENCE = 10_000_000  # symbols, in a file
 ENUMERABLE = 65_536  # up to so many sequences of a length, all of them are listed, and a split's share is exact
 STREAM, EPOCH, FRESH = range(len(SPLITS), len(SPLITS) + 3)  # random streams beside those of the splits
 
@@ -202,13 +213,14 @@ def write_dataset(config: Config, folder: Path, advance: Callable[[int], None] =
     """
     check_possible(config)
     sizes = splits_of(config)
-    folder.mkdir(exist_ok=True)
+    with storage_errors(folder):
+        make_folder(folder)
     held_out: set[tuple[int, ...]] = set()
     overlap = 0
     files: dict[str, Any] = {}
     counts: dict[int, dict[str, int]] = {}
     for split, count in sorted(sizes.items(), key=lambda item: item[0] == "train"):  # training rows last, to be compared
-        digest = hashlib.sha256()
+        digest, size = hashlib.sha256(), 0
         with open_whole(folder / f"{split}.jsonl") as file:
             for rows in rows_of(split, count, config):
                 overlap += sum(row in held_out for row in rows)
@@ -219,9 +231,10 @@ def write_dataset(config: Config, folder: Path, advance: Callable[[int], None] =
                     by_split[split] += 1
                 text = _to_jsonl(rows)
                 digest.update(text)
+                size += len(text)
                 file.write(text)
                 advance(len(rows))
-        files[split] = {"rows": count, "sha256": digest.hexdigest()}
+        files[split] = {"rows": count, "bytes": size, "sha256": digest.hexdigest()}
     manifest = {
         "schema": 1,
         "seed": config.seed,
@@ -255,36 +268,33 @@ def load_split(folder: Path, split: Split, symbols: int) -> list[list[int]]:
     path = folder / f"{split}.jsonl"
     if not isinstance(entry, dict):
         raise InputError(f"The dataset in {folder} has no {split} split.", "seqrev generate")
-    if sha256_of(path) != entry.get("sha256"):
-        raise InputError(f"{path} is damaged: its SHA-256 is not the one in manifest.json.", "seqrev generate")
+    with open_regular(path, "a split of the dataset", "seqrev generate", follow=False) as file:
+        if os.fstat(file.fileno()).st_size != entry.get("bytes") or sha256_of(path) != entry.get("sha256"):
+            raise InputError(f"{path} is damaged: its size or SHA-256 is not the one in manifest.json.", "seqrev generate")
     return read_sequences(path, symbols)
 
 
-def read_sequences(path: Path, symbols: int, longest: int | None = None) -> list[list[int]]:
+def read_sequences(path: Path, symbols: int, longest: int = LONGEST_SEQUENCE) -> list[list[int]]:
     """Read source sequences from a file: JSONL rows with ``src`` (and ``tgt``, checked), or one sequence a line.
 
     Raises:
         InputError: the file is missing, empty or not text.
         UsageError: a line is not a sequence over the vocabulary; the message has its number.
     """
-    try:
-        if not path.is_file():
-            what = "is a folder" if path.is_dir() else "does not exist"
-            raise InputError(
-                f"{path} {what}; a file with one sequence a line was expected.", "seqrev evaluate --split test"
-            )
-        with path.open(encoding="utf-8") as file:
-            sequences = [parse_line(line, number, symbols, longest) for number, line in enumerate(file, start=1)]
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not text; one sequence a line was expected.") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    with open_regular(path, "a file with one sequence a line", "seqrev evaluate --split test") as file:
+        lines = read_text_lines(file, str(path), longest_line(longest))
+        sequences = [parse_line(line, number, symbols, longest) for number, line in enumerate(lines, start=1)]
     if not sequences:
         raise InputError(f"{path} is empty; one sequence a line was expected.")
     return sequences
 
 
-def parse_line(line: str, number: int, symbols: int, longest: int | None = None) -> list[int]:
+def longest_line(symbols: int) -> int:
+    """Bytes that a line with so many symbols may have, a row with source and target included."""
+    return 100_000 + 25 * symbols
+
+
+def parse_line(line: str, number: int, symbols: int, longest: int = LONGEST_SEQUENCE) -> list[int]:
     """One line of a file or of standard input: ``4 8 2 9``, or a JSON row ``{"src": [4, 8, 2, 9]}``.
 
     Raises:
@@ -298,7 +308,7 @@ def parse_line(line: str, number: int, symbols: int, longest: int | None = None)
         raise UsageError(f"Line {number}: {error}", error.hint) from None
 
 
-def _parse_row(line: str, symbols: int, longest: int | None) -> list[int]:
+def _parse_row(line: str, symbols: int, longest: int) -> list[int]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

@@ -40,7 +40,17 @@ class TrainingError(SeqrevError):
     exit_code = 1
 
 
+class StorageError(SeqrevError):
+    """The disk refused to keep something: it is full, failing or read-only. What stood there before still stands."""
+
+    exit_code = 1
+    usual_hint = "df -h, to see what is free; then the same command again, or one with --runs-dir on another disk"
+
+
 def shorten(value: object, width: int = 24) -> str:
     """A value as it may be shown in a message: short, and with control characters made visible."""
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except ValueError:  # Python does not print whole numbers of more than 4,300 digits
+        text = f"a {type(value).__name__} too large to print"
     return text if len(text) <= width else text[: width - 1] + "…"

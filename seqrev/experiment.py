@@ -4,7 +4,8 @@
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +13,15 @@ import torch
 from matplotlib.figure import Figure
 
 from seqrev import plots
-from seqrev.checkpoints import newest_first, save_checkpoint
+from seqrev.checkpoints import KEEP, Checkpoint, Shapes, largest_file, newest_first, save_checkpoint
 from seqrev.data import load_split
 from seqrev.devices import choose_device
-from seqrev.errors import InputError
+from seqrev.errors import InputError, SeqrevError, StorageError
 from seqrev.interpret import AntiDiagonal, Attention, anti_diagonal, attend
+from seqrev.resources import check_disk, check_memory
 from seqrev.runs import MetricsWriter, Run, now, read_metrics
 from seqrev.signals import Interrupted, StopRequest
-from seqrev.training import Event, Rows, Step, TrainingState, Validation, fit
+from seqrev.training import Event, Rows, TrainingState, Validation, checkpoint_shapes, fit, validation_due
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,35 @@ def train(
         stop: asked after every step; a stop is saved, and then raised as ``Interrupted``.
 
     Raises:
-        InputError: the dataset is missing or damaged, or no checkpoint can be used though there are some.
+        InputError: the dataset is missing or damaged, no checkpoint can be used though there are some, or another process
+            is at work in this run.
+        UsageError: the model is too large for this machine.
+        StorageError: the disk is full, fails or is read-only; the last checkpoint stands.
         TrainingError: the loss is not finite.
         Interrupted: on request; a checkpoint was saved.
     """
-    config, stop = run.config(), stop or StopRequest()
+    stop = stop or StopRequest()
+    try:
+        with run.locked():
+            return _train_alone(run, device, listen, warn, stop)
+    except StorageError as error:
+        raise StorageError(str(error), f"df -h, to see what is free; then seqrev train --run {run}") from None
+
+
+def _train_alone(
+    run: Run,
+    device: str,
+    listen: Callable[[Event], None],
+    warn: Callable[[str], None],
+    stop: StopRequest,
+) -> Trained:
+    """``train``, by the owner of the lock."""
+    config = run.config()
     symbols = config.task.symbols
+    shapes = checkpoint_shapes(config)
+    saved = sum(map(largest_file, shapes.values()))
+    check_memory(2 * saved, f"Training the model of {run}")
+    check_disk(run.path, (KEEP + 2) * saved, f"Keeping checkpoints of {run}")
     rows = Rows(
         None if config.data.stream else load_split(run.data, "train", symbols), load_split(run.data, "validation", symbols)
     )
@@ -65,44 +90,52 @@ def train(
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     state = TrainingState(config, choose_device(device))
-    _restore(run, state, warn)
-    run.update(
-        status="running", error=None, started=now(), device=str(state.device), threads=torch.get_num_threads(), world_size=1
+    parent = _restore(run, state, shapes, warn)
+    run.begin(
+        parent=parent and {"step": parent.step, "sha256": parent.sha256},
+        device=str(state.device),
+        threads=torch.get_num_threads(),
+        deterministic=torch.are_deterministic_algorithms_enabled(),
+        cuda=torch.version.cuda,
+        world_size=1,
     )
     try:
         _train(run, state, rows, listen, stop)
         trained = _finish(run, state, test)
-    except Interrupted:
-        run.update(status="interrupted", ended=now(), step=state.step)
-        raise
     except BaseException as error:
-        run.update(status="failed", ended=now(), step=state.step, error=str(error))
+        stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+        how = {"status": "interrupted"} if stopped else {"status": "failed", "error": str(error)}
+        with suppress(SeqrevError):  # the first error is the one to tell
+            run.update(**how, ended=now(), step=state.step)
         raise
     run.update(status="done", ended=now(), step=state.step)
     return trained
 
 
-def _restore(run: Run, state: TrainingState, warn: Callable[[str], None]) -> None:
-    """Put the newest usable checkpoint into a state that has taken no step.
+def _restore(
+    run: Run, state: TrainingState, shapes: Mapping[str, Shapes], warn: Callable[[str], None]
+) -> Checkpoint | None:
+    """Put the newest usable checkpoint into a state that has taken no step; None: there is none, begin.
 
     Raises:
         InputError: there are checkpoints, but none can be used. To begin again here would write over what they hold.
     """
-    problems = []
-    for checkpoint in newest_first(run.checkpoints):
+    problems: list[str] = []
+    for checkpoint in newest_first(run.checkpoints, problems):
         try:
-            validated = checkpoint.validation is not None
-            state.restore(checkpoint.step, validated, checkpoint.load("model"), checkpoint.load("optimizer"))
+            arrays = {name: checkpoint.load(name, shapes[name]) for name in ("model", "optimizer")}
         except InputError as error:
             problems.append(str(error))
             continue
-        for problem in problems:
-            warn(f"Warning: {problem} Going on from step {checkpoint.step:,}.")
-        return
+        state.restore(checkpoint.step, checkpoint.validation is not None, arrays["model"], arrays["optimizer"])
+        if problems:
+            warn(f"Warning: {' '.join(problems)} Going on from step {checkpoint.step:,}.")
+        return checkpoint
     if problems:
         raise InputError(
             " ".join(["No checkpoint can be continued from.", *problems]), f"seqrev train --config {run}/config.yaml"
         )
+    return None
 
 
 def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event], None], stop: StopRequest) -> None:
@@ -110,15 +143,25 @@ def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event],
     config = state.config.train
     metrics = MetricsWriter(run.metrics, state.step, validated=state.validated == state.step)
     began = time.monotonic() - metrics.seconds
-    stop.patient = True
+    saved = state.step
 
     def save(validation: Validation | None) -> None:
+        nonlocal saved
         metrics.sync()
         result = {key: value for key, value in vars(validation).items() if key != "step"} if validation else None
         save_checkpoint(run.checkpoints, state.step, state.to_arrays(), result)
+        saved = state.step
 
     try:
-        for event in fit(state.config, rows, state):
+        events = fit(state.config, rows, state)
+        while True:
+            stop.patient = not validation_due(state)  # a step is finished; a validation, which changes nothing, broken off
+            if stop.received is not None and (state.step < config.steps or validation_due(state)):
+                raise Interrupted(stop.received, "")
+            event = next(events, None)
+            stop.patient = True
+            if event is None:
+                return
             values = {**vars(event), "seconds": round(time.monotonic() - began, 3)}
             if isinstance(event, Validation):
                 metrics.append(event="validation", **values)
@@ -126,14 +169,12 @@ def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event],
             elif event.step % config.log_every == 0 or event.step in (1, config.steps):
                 metrics.append(event="train", **values)
             listen(event)
-            if stop.received is not None and state.step < config.steps:
-                if isinstance(event, Step):
-                    save(None)
-                raise Interrupted(
-                    stop.received,
-                    f"Stopped at step {state.step:,} of {config.steps:,}; nothing is lost.",
-                    f"seqrev train --run {run}",
-                )
+    except Interrupted as signal:
+        stop.patient = False
+        if state.step > saved:
+            save(None)
+        message = f"Stopped at step {state.step:,} of {config.steps:,}; nothing is lost."
+        raise Interrupted(signal.signum, message, f"seqrev train --run {run}") from None
     finally:
         stop.patient = False
         metrics.close()
@@ -141,7 +182,7 @@ def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event],
 
 def _finish(run: Run, state: TrainingState, test: list[list[int]]) -> Trained:
     """Draw the loss curve and the attention of a held-out sequence, and sum up."""
-    history = read_metrics(run.metrics)
+    history = list(read_metrics(run.metrics))
     last = next((row for row in reversed(history) if row.get("event") == "validation"), None)
     if last is None:
         raise InputError(f"{run.metrics} has no validation in it, though the training is done.", "seqrev evaluate")

@@ -16,7 +16,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
-from seqrev.errors import InputError, UsageError
+from seqrev.errors import InputError, StorageError, UsageError
 from seqrev.files import write_whole
 
 FORMATS = ("png", "svg", "pdf")
@@ -211,5 +211,5 @@ def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
 def _write(path: Path, content: bytes) -> None:
     try:
         write_whole(path, content)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}.", "--out with a folder that exists") from None
+    except StorageError as error:
+        raise InputError(str(error), "--out with a folder that exists and can be written") from None

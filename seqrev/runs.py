@@ -1,21 +1,47 @@
 """Run folders: opened once, numbered, never overwritten; and the record of what ran in them."""
 
+import fcntl
 import json
+import math
 import os
 import platform
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from seqrev.checkpoints import best_first
-from seqrev.config import Config, load_config, to_yaml
+from seqrev.config import Config, load_config, parse_config, to_yaml
 from seqrev.errors import InputError, UsageError, shorten
-from seqrev.files import read_json, write_json, write_whole
+from seqrev.files import (
+    make_folder,
+    open_regular,
+    open_whole,
+    read_json,
+    read_lines,
+    remove_leftovers,
+    storage_errors,
+    sync_folder,
+    write_json,
+    write_whole,
+)
+
+LONGEST_EVENT = 100_000  # bytes of a line of metrics.jsonl; two hundred are usual
+CONSTANT = (
+    "schema",
+    "run",
+    "seed",
+    "opened",
+    "dataset_sha256",
+    "extended",
+    "sittings",
+)  # of a run; all else is of a sitting
+FOLDERS = ("data", "checkpoints", "evaluation", "attention")
 
 
 class Run:
@@ -42,6 +68,16 @@ class Run:
         """One JSON object for each event of the training."""
         return self.path / "metrics.jsonl"
 
+    def check_folders(self) -> None:
+        """Refuse a run whose folders lead elsewhere: what is written and deleted in them must be its own.
+
+        Raises:
+            InputError: one of them is a link, or not a folder.
+        """
+        for path in (self.path / name for name in FOLDERS):
+            if path.is_symlink() or (path.exists() and not path.is_dir()):
+                raise InputError(f"{path} is not a folder of its own; a run keeps everything inside itself.")
+
     def config(self) -> Config:
         """The resolved configuration of this run.
 
@@ -65,6 +101,73 @@ class Run:
         """Change fields of ``run.json``; the file is replaced whole."""
         write_json(self.path / "run.json", {**self.record(), **values})
 
+    def begin(self, **values: Any) -> None:
+        """Record that a sitting begins: what ran the one before is moved to ``sittings``, what runs this one replaces it.
+
+        To be called by the owner of the lock: a record that still says ``running`` is then one of a crash.
+        """
+        record = self.record()
+        earlier = record.get("sittings")
+        sittings = earlier if isinstance(earlier, list) else []
+        if "started" in record:
+            last = {key: record.pop(key) for key in list(record) if key not in CONSTANT}
+            sittings = [*sittings, {**last, "status": "crashed"} if last.get("status") == "running" else last]
+        write_json(
+            self.path / "run.json",
+            {**record, "status": "running", "started": now(), **_provenance(), **values, "sittings": sittings},
+        )
+
+    def extend(self, steps: int) -> None:
+        """Plan a training of more steps than it was begun with; ``run.json`` keeps what was planned before.
+
+        Raises:
+            UsageError: they are not more.
+            InputError: another process is at work in this run.
+        """
+        config = self.config()
+        planned = config.train.steps
+        if steps <= planned:
+            raise UsageError(
+                f"{self} is planned for {planned:,} steps; more were expected, not {steps:,}.",
+                f"seqrev train --run {self} --steps {2 * planned}",
+            )
+        tree = config.model_dump()
+        tree["train"]["steps"] = steps
+        longer = parse_config(tree, f"--steps {steps}")
+        with self.locked():
+            earlier = self.record().get("extended")
+            self.update(
+                extended=[*(earlier if isinstance(earlier, list) else []), {"from": planned, "to": steps, "at": now()}]
+            )
+            write_whole(self.path / "config.yaml", to_yaml(longer).encode())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only one who generates or trains in this run; what an owner before left unfinished is cleaned away.
+
+        The lock is the kernel's (``flock``): it goes with the process, however that ends.
+
+        Raises:
+            InputError: another process has it.
+        """
+        path = self.path / ".lock"
+        with storage_errors(path):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"Another process is at work in {self}; two must not write to one run.",
+                    "the same command when it is done, or seqrev train --config configs/small.yaml for a new run",
+                ) from None
+            with storage_errors(self.path):
+                for folder in (self.path, self.data, self.checkpoints):
+                    remove_leftovers(folder)
+            yield
+        finally:
+            os.close(handle)
+
     def has_config(self) -> bool:
         """Whether the run was opened to its end."""
         return (self.path / "config.yaml").is_file()
@@ -79,16 +182,17 @@ class Run:
 
     def numbered(self, folder: str, suffix: str) -> Path:
         """Take the next free name in ``folder``, ``001.png``, ``002.png``, …, by making an empty file of it."""
-        (self.path / folder).mkdir(exist_ok=True)
-        number = max((int(path.stem) for path in (self.path / folder).iterdir() if path.stem.isdecimal()), default=0)
-        while True:
-            number += 1
-            path = self.path / folder / f"{number:03d}{suffix}"
-            try:
-                path.touch(exist_ok=False)
-                return path
-            except FileExistsError:
-                continue
+        with storage_errors(self.path / folder):
+            make_folder(self.path / folder)
+            number = max((int(path.stem) for path in (self.path / folder).iterdir() if path.stem.isdecimal()), default=0)
+            while True:
+                number += 1
+                path = self.path / folder / f"{number:03d}{suffix}"
+                try:
+                    path.touch(exist_ok=False)
+                    return path
+                except FileExistsError:
+                    continue
 
 
 def open_run(runs_dir: Path, config: Config) -> Run:
@@ -109,6 +213,7 @@ def open_run(runs_dir: Path, config: Config) -> Run:
                 break
             except FileExistsError:
                 number += 1
+        sync_folder(runs_dir)
     except OSError as error:
         raise InputError(
             f"No run can be opened in {runs_dir}: {error.strerror}. A folder that can be written was expected.",
@@ -116,7 +221,8 @@ def open_run(runs_dir: Path, config: Config) -> Run:
         ) from None
     run = Run(path)
     write_whole(path / "config.yaml", to_yaml(config).encode())
-    write_json(path / "run.json", {"schema": 1, "run": path.name, "status": "opened", "seed": config.seed, **_provenance()})
+    record = {"schema": 1, "run": path.name, "seed": config.seed, "opened": now(), "status": "opened"}
+    write_json(path / "run.json", {**record, **_provenance()})
     return run
 
 
@@ -136,6 +242,7 @@ def find_run(spec: str | None, runs_dir: Path, serves: Callable[[Run], bool], wh
     if spec is None or spec == "latest":
         for run in sorted(_numbered_folders(runs_dir), key=lambda run: int(run.path.name), reverse=True):
             if (run.path / "run.json").is_file() and serves(run):
+                run.check_folders()
                 return run
         raise InputError(f"No run in {runs_dir} has {what}.", hint)
     path = runs_dir / f"{int(spec):03d}" if re.fullmatch(r"\d{1,9}", spec) else Path(spec)
@@ -146,6 +253,7 @@ def find_run(spec: str | None, runs_dir: Path, serves: Callable[[Run], bool], wh
     if not is_run:
         raise InputError(f"{shorten(str(path), 80)} is not a run folder: there is no run.json in it.", hint)
     run = Run(path)
+    run.check_folders()
     if not serves(run):
         raise InputError(f"{run} does not have {what}.", f"seqrev train --run {run}")
     return run
@@ -169,57 +277,77 @@ class MetricsWriter:
 
         These are the events after ``steps_done``, and its validation if that is not ``validated``, which happens where
         a training was killed between writing the event and committing the checkpoint.
+
+        Raises:
+            StorageError: the disk refused; so do the other methods.
         """
-        kept = [row for row in read_metrics(path) if row["step"] <= steps_done]
-        if not validated:
-            kept = [row for row in kept if row["step"] < steps_done or row.get("event") != "validation"]
-        write_whole(path, "".join(_to_line(row) for row in kept).encode())
-        self._file = path.open("a", encoding="utf-8")
-        self.seconds: float = kept[-1].get("seconds", 0.0) if kept else 0.0
+        self.seconds = 0.0
         """Training time up to the last event that was kept."""
+        self._path = path
+        with open_whole(path) as file:
+            for row in read_metrics(path):
+                again = row["event"] == "validation" and row["step"] == steps_done and not validated
+                if row["step"] <= steps_done and not again:
+                    file.write(_to_line(row))
+                    self.seconds = row["seconds"]
+        with storage_errors(path):
+            self._file = path.open("ab")
 
     def append(self, **values: Any) -> None:
         """Add one event."""
-        self._file.write(_to_line(values))
+        with storage_errors(self._path):
+            self._file.write(_to_line(values))
 
     def sync(self) -> None:
         """Bring all events to disk; to be called before the checkpoint that follows them is committed."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with storage_errors(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Flush and close the file."""
-        self._file.close()
+        with storage_errors(self._path):
+            self._file.close()
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The events of a run; a torn last line, as a crash leaves it, is passed over.
+NUMBERS = {  # what every event must have, and those who read them rely on
+    "train": ("step", "seconds", "loss", "lr"),
+    "validation": ("step", "seconds", "loss", "exact_match", "token_accuracy"),
+}
+
+
+def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
+    """The events of a run, one after the other; a torn last line, as a crash leaves it, is passed over.
 
     Raises:
-        InputError: the file cannot be read, or another line is not a JSON object with a step.
+        InputError: the file cannot be read, or another line is not an event.
     """
     if not path.exists():
-        return []
+        return
+    torn = 0
+    with open_regular(path, "a line of JSON for each event", follow=False) as file:
+        for number, line in enumerate(read_lines(file, str(path), LONGEST_EVENT), start=1):
+            if torn:
+                raise InputError(f"{path} is damaged in line {torn}: an event of a training was expected.")
+            row = _parse_event(line)
+            if row is None:
+                torn = number
+            else:
+                yield row
+
+
+def _parse_event(line: bytes) -> dict[str, Any] | None:
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-            if type(row["step"]) is not int:
-                raise ValueError
-            rows.append(row)
-        except (ValueError, KeyError, TypeError, RecursionError):
-            if number == len(lines):
-                break
-            raise InputError(f"{path} is damaged in line {number}: a JSON object with a step was expected.") from None
-    return rows
+        row = json.loads(line)
+        numbers = [row[name] for name in NUMBERS[row["event"]]]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    whole = type(row["step"]) is int and all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+    return row if whole and isinstance(row, dict) else None
 
 
-def _to_line(row: dict[str, Any]) -> str:
-    return json.dumps(row, allow_nan=False) + "\n"
+def _to_line(row: dict[str, Any]) -> bytes:
+    return (json.dumps(row, allow_nan=False) + "\n").encode()
 
 
 # --- provenance -----------------------------------------------------------------------------------------------------
@@ -237,7 +365,7 @@ def _provenance() -> dict[str, Any]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"
-    return {"command": sys.argv, "versions": versions, "platform": platform.platform(), "git": _git(), "opened": now()}
+    return {"command": sys.argv, "pid": os.getpid(), "versions": versions, "platform": platform.platform(), "git": _git()}
 
 
 def _git() -> dict[str, Any] | None:

@@ -1,21 +1,24 @@
-"""Stopping on request: the first SIGINT or SIGTERM asks, and what runs may finish its step; the second ends at once."""
+"""Stopping on request: the first signal asks, and what runs may finish its step; the second ends at once."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from seqrev.errors import SeqrevError
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)  # the last is what schedulers warn with
 
 
-class Interrupted(SeqrevError):
-    """The user, or the system, asked to stop. The exit code is 128 plus the number of the signal."""
+class Interrupted(BaseException):
+    """The user, or the system, asked to stop. The exit code is 128 plus the number of the signal.
+
+    Neither an ``Exception`` nor a ``KeyboardInterrupt``: libraries catch those, and go on or tell it their own way.
+    """
 
     def __init__(self, signum: int, message: str, hint: str = "") -> None:
-        super().__init__(message, hint)
+        super().__init__(message)
         self.exit_code = 128 + signum
+        self.signum, self.hint = signum, hint
 
 
 class StopRequest:
@@ -23,25 +26,34 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.received: int | None = None
+        """The number of the first signal."""
         self.patient = False
         """True: a first signal is only noted, and the program looks at ``received``; False: it interrupts at once."""
-        self.hint = ""
+        self.hint = "the same command again"
         """The command that goes on from here."""
 
     def _handle(self, signum: int, _frame: FrameType | None) -> None:
-        if self.patient and self.received is None:
-            self.received = signum
-            return
-        raise Interrupted(signum, f"Stopped by {signal.Signals(signum).name}.", self.hint)
+        first, self.received = self.received is None, signum
+        if not (self.patient and first):
+            raise Interrupted(signum, f"Stopped by {signal.Signals(signum).name}.", self.hint)
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Catch the stop signals while the block runs, and put the old handlers back after it."""
+    """Catch the stop signals while the block runs, and put the old handlers back after it.
+
+    A signal that is ignored stays so: that is how ``nohup`` keeps a training alive when its terminal closes. Outside of
+    the main thread, where Python allows no handlers, nothing is caught.
+    """
     request = StopRequest()
-    previous = {signum: signal.signal(signum, request._handle) for signum in STOP_SIGNALS}
+    previous = {signum: signal.getsignal(signum) for signum in STOP_SIGNALS}
+    caught = [signum for signum, handler in previous.items() if handler not in (signal.SIG_IGN, None)]
+    if threading.current_thread() is not threading.main_thread():
+        caught = []
+    for signum in caught:
+        signal.signal(signum, request._handle)
     try:
         yield request
     finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
+        for signum in caught:
+            signal.signal(signum, previous[signum])

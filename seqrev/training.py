@@ -20,7 +20,7 @@ from seqrev.config import Config, TrainConfig
 from seqrev.data import Split, check_possible, rows_of
 from seqrev.errors import InputError, TrainingError, shorten
 from seqrev.evaluation import evaluate
-from seqrev.model.transformer import Transformer
+from seqrev.model.transformer import Transformer, weight_shapes
 from seqrev.task import PAD, Array, apply_rule, frame, vocabulary_size
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -110,6 +110,15 @@ class TrainingState:
         self.step, self.validated = step, step if validated else 0
 
 
+def checkpoint_shapes(config: Config) -> dict[str, dict[str, tuple[int, ...]]]:
+    """What ``TrainingState.to_arrays`` gives after the first step, as shapes; takes no memory for a model."""
+    weights = weight_shapes(config.model, vocabulary_size(config.task.symbols))
+    moments: dict[str, tuple[int, ...]] = {f"step.{name}": () for name in weights}
+    for kind in ("exp_avg", "exp_avg_sq"):
+        moments.update((f"{kind}.{name}", shape) for name, shape in weights.items())
+    return {"model": weights, "optimizer": moments}
+
+
 def load_weights(model: Transformer, weights: Arrays) -> None:
     """Put named arrays into a model.
 
@@ -165,12 +174,18 @@ def fit(config: Config, rows: Rows | None = None, state: TrainingState | None = 
     state = state or TrainingState(config)
     batches = Batches(config, rows.train)
     while True:
-        due = state.step == config.train.steps or (state.step and state.step % config.train.validate_every == 0)
-        if due and state.validated != state.step:
+        if validation_due(state):
             yield validate(state, rows.validation)
         if state.step >= config.train.steps:
             return
         yield train_step(state, batches[state.step])
+
+
+def validation_due(state: TrainingState) -> bool:
+    """Whether ``fit`` will validate before it takes another step."""
+    config = state.config.train
+    due = state.step == config.steps or (state.step > 0 and state.step % config.validate_every == 0)
+    return due and state.validated != state.step
 
 
 def train_step(state: TrainingState, sources: Array) -> Step:

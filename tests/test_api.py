@@ -9,6 +9,7 @@ from seqrev.api import load
 from seqrev.checkpoints import best_first, list_checkpoints, newest_first, save_checkpoint
 from seqrev.errors import InputError, UsageError
 from seqrev.runs import Run
+from seqrev.training import checkpoint_shapes
 from tests.conftest import flip_byte
 
 
@@ -66,7 +67,7 @@ def test_a_wrong_sequence_is_refused(trained_run: Run, sequence: list[int]) -> N
 
 def test_the_best_checkpoint_is_loaded_and_not_the_newest(own_run: Run) -> None:
     best = best_first(own_run.checkpoints)[0]
-    tensors = {name: best.load(name) for name in ("model", "optimizer")}
+    tensors = {name: best.load(name, shapes) for name, shapes in checkpoint_shapes(own_run.config()).items()}
     worse = {"exact_match": 0.0, "token_accuracy": 0.0, "loss": 9.0}
     save_checkpoint(own_run.checkpoints, 999, tensors, worse)
     assert newest_first(own_run.checkpoints)[0].step == 999

@@ -1,4 +1,6 @@
+import hashlib
 import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,18 +12,26 @@ from numpy.typing import NDArray
 from seqrev import checkpoints
 from seqrev.checkpoints import Checkpoint, best_first, list_checkpoints, newest_first, save_checkpoint
 from seqrev.errors import InputError
-from seqrev.files import sha256_of
+from seqrev.files import to_json
 from tests.conftest import flip_byte
 
 Tensors = dict[str, dict[str, NDArray[Any]]]
+SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
+    "model": {"a.weight": (3, 4), "b": (2,)},
+    "optimizer": {"step.a": (), "t": (3, 4)},
+}
 
 
 def tensors(seed: int = 0) -> Tensors:
     rng = np.random.default_rng(seed)
     return {
-        "model": {"a.weight": rng.normal(size=(3, 4)).astype(np.float32), "b": np.array(7, dtype=np.int64)},
+        "model": {"a.weight": rng.normal(size=(3, 4)).astype(np.float32), "b": np.array([7, 8], dtype=np.float32)},
         "optimizer": {"step.a": np.array(3.0, dtype=np.float32), "t": rng.normal(size=(4, 3)).astype(np.float32).T},
     }
+
+
+def load_all(checkpoint: Checkpoint) -> Tensors:
+    return {name: checkpoint.load(name, shapes) for name, shapes in SHAPES.items()}
 
 
 def result(exact: float, loss: float = 1.0) -> dict[str, float]:
@@ -30,6 +40,19 @@ def result(exact: float, loss: float = 1.0) -> dict[str, float]:
 
 def save(folder: Path, step: int, validation: Mapping[str, float] | None = None) -> Checkpoint:
     return save_checkpoint(folder, step, tensors(step), validation)
+
+
+def forge(checkpoint: Checkpoint, content: bytes) -> None:
+    """Put other content in place of the model, with a manifest that fits it: as somebody would who means harm."""
+    (checkpoint.path / "model.safetensors").write_bytes(content)
+    entry = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    seal(checkpoint, files={**checkpoint.files, "model.safetensors": entry})
+
+
+def seal(checkpoint: Checkpoint, **changes: Any) -> None:
+    """Change the manifest, and its own digest with it."""
+    path = checkpoint.path / "manifest.json"
+    path.write_bytes(to_json(checkpoints._seal({**json.loads(path.read_text()), **changes})))
 
 
 def steps(folder: Path) -> list[int]:
@@ -43,13 +66,12 @@ def test_what_is_saved_is_loaded_again(tmp_path: Path) -> None:
     assert found == saved
     assert (found.step, found.validation, found.path.name) == (600, result(0.5), "step-000600")
     for name, arrays in tensors().items():
-        loaded = found.load(name)
+        loaded = load_all(found)[name]
         assert loaded.keys() == arrays.keys()
         for key, value in arrays.items():
             assert loaded[key].dtype == value.dtype
             assert loaded[key].shape == value.shape
             assert np.array_equal(loaded[key], value)
-    found.verify()
     assert [path.name for path in folder.iterdir()] == ["step-000600"]
 
 
@@ -84,28 +106,23 @@ def test_a_damaged_file_is_refused(tmp_path: Path, name: str, damage: str) -> No
             path.mkdir()
     (found,) = list_checkpoints(tmp_path)
     with pytest.raises(InputError, match=path.name):
-        found.load(name)
-    with pytest.raises(InputError, match=path.name):
-        found.verify()
+        found.load(name, SHAPES[name])
     other = "optimizer" if name == "model" else "model"
-    assert found.load(other)
+    assert found.load(other, SHAPES[other])
 
 
 def test_a_file_that_is_no_safetensors_is_refused_though_its_digest_fits(tmp_path: Path) -> None:
     saved = save(tmp_path, 1)
-    (saved.path / "model.safetensors").write_bytes(b"junk")
-    manifest = json.loads((saved.path / "manifest.json").read_text())
-    manifest["files"]["model.safetensors"]["sha256"] = sha256_of(saved.path / "model.safetensors")
-    (saved.path / "manifest.json").write_text(json.dumps(manifest))
+    forge(saved, b"junk")
     with pytest.raises(InputError, match="cannot be read"):
-        list_checkpoints(tmp_path)[0].load("model")
+        list_checkpoints(tmp_path)[0].load("model", SHAPES["model"])
 
 
 def test_a_file_that_the_manifest_does_not_name_is_refused(tmp_path: Path) -> None:
     saved = save(tmp_path, 1)
     (saved.path / "other.safetensors").write_bytes((saved.path / "model.safetensors").read_bytes())
     with pytest.raises(InputError):
-        list_checkpoints(tmp_path)[0].load("other")
+        list_checkpoints(tmp_path)[0].load("other", SHAPES["model"])
 
 
 @pytest.mark.parametrize(
@@ -128,9 +145,120 @@ def test_a_checkpoint_with_a_damaged_manifest_is_passed_over(tmp_path: Path, con
 )
 def test_a_manifest_with_a_senseless_validation_does_no_harm(tmp_path: Path, validation: dict[str, Any]) -> None:
     save(tmp_path, 1, result(0.5))
-    path = save(tmp_path, 2, result(0.4)).path / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "validation": validation}))
+    seal(save(tmp_path, 2, result(0.4)), validation=validation)
     assert best_first(tmp_path)[0].step == 1
+
+
+def test_a_result_that_comes_later_is_added_without_a_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoint is there at every moment: it is never moved away to be replaced."""
+    first = save(tmp_path, 100)
+    inode = first.path.stat().st_ino
+    monkeypatch.setattr(Path, "rename", lambda *_: pytest.fail("moved"))
+    save(tmp_path, 100, result(0.5))
+    (found,) = list_checkpoints(tmp_path)
+    assert (found.validation, found.files, found.path.stat().st_ino) == (result(0.5), first.files, inode)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000100"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"bad": np.zeros(2, np.float32)}, {"b": np.zeros(3, np.float32)}, {"b": np.zeros(2, np.int32)}, {"b": None}],
+    ids=["one more", "other shape", "other type", "one less"],
+)
+def test_other_tensors_than_the_configuration_has_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    arrays = {key: value for key, value in {**tensors()["model"], **change}.items() if value is not None}
+    saved = save_checkpoint(tmp_path, 1, {"model": arrays}, None)
+    with pytest.raises(InputError, match="does not fit the configuration"):
+        saved.load("model", SHAPES["model"])
+
+
+def test_a_file_that_is_too_large_for_its_tensors_is_not_even_read(tmp_path: Path) -> None:
+    saved = save(tmp_path, 1)
+    with (saved.path / "model.safetensors").open("r+b") as file:
+        file.truncate(10**12)  # takes no room: it is all holes
+    with pytest.raises(InputError, match="larger than"):
+        saved.load("model", SHAPES["model"])
+
+
+def header(text: bytes, data: bytes = bytes(56), length: int | None = None) -> bytes:
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+GOOD = (
+    b'{"a.weight":{"dtype":"F32","shape":[3,4],"data_offsets":[0,48]},'
+    b'"b":{"dtype":"F32","shape":[2],"data_offsets":[48,56]}}'
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header(GOOD, length=2**63),
+        header(GOOD, length=len(GOOD) + 100),
+        header(GOOD, length=3),
+        header(GOOD, data=bytes(55)),
+        header(GOOD, data=bytes(57)),
+        header(GOOD.replace(b"[3,4]", b"[4,4]")),
+        header(GOOD.replace(b"[3,4]", b"[-3,-4]")),
+        header(GOOD.replace(b"[3,4]", b"[99999999999,4]")),
+        header(GOOD.replace(b"[48,56]", b"[0,8]")),
+        header(GOOD.replace(b"[48,56]", b"[48,99999999999999]")),
+        header(GOOD.replace(b'"b"', b'"a.weight"')),
+        header(GOOD.replace(b"F32", b"BF16")),
+        header(GOOD.replace(b"F32", b"X99")),
+        header(b"[" * 1000),
+        header(b'{"a":' * 300),
+        header(b"\xff" * 40),
+        b"",
+        b"\x00" * 7,
+        b"\x80\x04cos\nsystem\n.",
+    ],
+)
+def test_headers_that_lie_are_refused(tmp_path: Path, content: bytes) -> None:
+    saved = save(tmp_path, 1)
+    forge(saved, header(GOOD))
+    assert list_checkpoints(tmp_path)[0].load("model", SHAPES["model"])["b"].shape == (2,)
+    forge(saved, content)
+    with pytest.raises(InputError, match=r"model\.safetensors"):
+        list_checkpoints(tmp_path)[0].load("model", SHAPES["model"])
+
+
+def test_every_byte_of_a_manifest_counts(tmp_path: Path) -> None:
+    path = save(tmp_path, 1, result(0.5)).path / "manifest.json"
+    content = path.read_bytes()
+    for place in range(len(content)):
+        for damaged in (content[:place], content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]):
+            path.write_bytes(damaged)
+            problems: list[str] = []
+            assert list_checkpoints(tmp_path, problems) == []
+            assert len(problems) == 1
+
+
+def test_a_checkpoint_under_another_name_is_refused(tmp_path: Path) -> None:
+    """Its step is what counts, and nobody else may say it."""
+    save(tmp_path, 1).path.rename(tmp_path / "step-000009")
+    problems: list[str] = []
+    assert list_checkpoints(tmp_path, problems) == []
+    assert "step-000009" in problems[0]
+
+
+def test_links_are_neither_read_nor_followed_by_a_deletion(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    saved = save(outside, 7)
+    folder = tmp_path / "checkpoints"
+    for step in (1, 2, 3):
+        save(folder, step)
+    (folder / "step-000007").symlink_to(saved.path)
+    (folder / "step-000008").mkdir()
+    (folder / "step-000008" / "manifest.json").symlink_to(saved.path / "manifest.json")
+    assert steps_of(newest_first(folder)) == [3, 2]
+    save(folder, 7)
+    assert steps_of(newest_first(folder)) == [7, 3]
+    assert load_all(list_checkpoints(outside)[0])
+
+
+def steps_of(found: list[Checkpoint]) -> list[int]:
+    return [checkpoint.step for checkpoint in found]
 
 
 def test_what_is_no_checkpoint_is_ignored(tmp_path: Path) -> None:
@@ -180,18 +308,18 @@ def test_what_was_just_saved_stays_though_newer_ones_stand(tmp_path: Path, valid
         save(tmp_path, step, result(step / 1000))
     saved = save(tmp_path, 50, validation)
     assert saved.path.is_dir()
-    assert saved.load("model")
+    assert load_all(saved)
 
 
 def test_a_step_that_is_saved_again_replaces_the_damaged_one(tmp_path: Path) -> None:
     flip_byte(save(tmp_path, 100).path / "model.safetensors")
     save(tmp_path, 100, result(0.5))
     (found,) = list_checkpoints(tmp_path)
-    found.verify()
+    assert load_all(found)
     assert found.validation == result(0.5)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_a_save_that_fails_leaves_nothing_and_harms_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
@@ -200,16 +328,16 @@ def test_a_save_that_fails_leaves_nothing_and_harms_nothing(
 
     save(tmp_path, 100, result(0.5))
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "write_json", fail)
+        patch.setattr(checkpoints, "to_json", fail)
         with pytest.raises(error):
             save(tmp_path, 200)
     assert steps(tmp_path) == [100]
-    list_checkpoints(tmp_path)[0].verify()
+    assert load_all(list_checkpoints(tmp_path)[0])
 
 
 def test_a_folder_left_by_a_crash_does_not_hinder_the_next_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.getpid", lambda: 123)
     (tmp_path / ".step-000100.123.tmp").mkdir()
     (tmp_path / ".step-000100.123.tmp" / "model.safetensors").write_bytes(b"half")
-    save(tmp_path, 100).verify()
+    assert load_all(save(tmp_path, 100))
     assert [path.name for path in tmp_path.iterdir()] == ["step-000100"]

@@ -97,8 +97,9 @@ def test_a_manifest_says_what_is_in_the_files(tmp_path: Path) -> None:
     counted: dict[int, dict[str, int]] = {}
     for split, rows in (("train", 700), ("validation", 60), ("test", 50)):
         found = rows_in(tmp_path / "data", split)
-        digest = hashlib.sha256((tmp_path / "data" / f"{split}.jsonl").read_bytes()).hexdigest()
-        assert manifest["splits"][split] == {"rows": rows, "sha256": digest}
+        content = (tmp_path / "data" / f"{split}.jsonl").read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        assert manifest["splits"][split] == {"rows": rows, "bytes": len(content), "sha256": digest}
         assert len(found) == rows
         digests += digest
         for row in found:

@@ -1,13 +1,17 @@
 import hashlib
+import io
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seqrev import files
-from seqrev.errors import InputError
+from seqrev.errors import InputError, StorageError
 
 
 def write_half(path: Path, error: type[BaseException]) -> None:
@@ -22,7 +26,7 @@ def test_a_file_written_whole_has_its_content_and_nothing_beside_it(tmp_path: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_after_an_exception_nothing_is_left(tmp_path: Path, error: type[BaseException]) -> None:
     with pytest.raises(error):
         write_half(tmp_path / "a.txt", error)
@@ -64,7 +68,7 @@ def test_a_failing_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
             patch.setattr(os, "fsync", fail)
         else:
             patch.setattr(Path, "replace", fail)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(StorageError, match=r"a.txt cannot be written: No space"):
             files.write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
@@ -117,14 +121,67 @@ def test_what_is_no_json_object_is_refused(tmp_path: Path, content: bytes, says:
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is missing"):
-        files.read_json(tmp_path / "none.json")
-    with pytest.raises(InputError, match="is missing"):
-        files.read_json(tmp_path)
-    with pytest.raises(InputError, match="cannot be read"):
-        files.sha256_of(tmp_path / "none")
-    with pytest.raises(InputError, match="cannot be read"):
-        files.sha256_of(tmp_path)
+    for read in (files.read_json, files.sha256_of):
+        with pytest.raises(InputError, match="does not exist"):
+            read(tmp_path / "none.json")
+        with pytest.raises(InputError, match="is a folder"):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "link", "dangling link", "socket"])
+def test_what_is_no_regular_file_of_the_run_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.json"
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "device":
+            path = Path("/dev/zero")
+        case "link":
+            (tmp_path / "b.json").write_text("{}")
+            path.symlink_to("b.json")
+        case "dangling link":
+            path.symlink_to("none")
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as server:
+                server.bind(str(path))
+    for read in (files.read_json, files.sha256_of):
+        with pytest.raises(InputError, match=r"is a link|is not a regular file|cannot be read"):
+            read(path)
+
+
+def test_a_link_to_a_file_of_the_user_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    (tmp_path / "b").symlink_to("a")
+    assert files.read_regular(tmp_path / "b", 7) == b"content"
+    with pytest.raises(InputError, match="larger than 6 bytes"):
+        files.read_regular(tmp_path / "b", 6)
+
+
+@given(st.lists(st.binary(max_size=9).map(lambda line: line.replace(b"\n", b"")), max_size=9), st.integers(1, 9))
+def test_lines_come_whole_or_are_refused(lines: list[bytes], longest: int) -> None:
+    file = io.BytesIO(b"\n".join(lines))
+    parts = [line + b"\n" for line in lines[:-1]] + lines[-1:]
+    parts = [part for part in parts if part]
+    if all(len(part) <= longest for part in parts):
+        assert list(files.read_lines(file, "name", longest)) == parts
+    else:
+        with pytest.raises(InputError, match="is longer than"):
+            list(files.read_lines(file, "name", longest))
+
+
+def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".step-000100.12.tmp", ".step-000100.12.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(b"half")
+    (tmp_path / ".run.json.7.tmp").write_bytes(b"half")
+    kept = [".hidden", "run.json", ".a.tmp", "x.1.tmp", ".a.1.tmp.txt"]
+    for name in kept:
+        (tmp_path / name).write_text("")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".link.3.tmp").symlink_to("elsewhere")
+    files.remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "elsewhere"])
+    files.remove_leftovers(tmp_path / "none")
 
 
 def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:

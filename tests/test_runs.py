@@ -4,11 +4,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 
 from seqrev.config import Config, load_config
-from seqrev.errors import InputError, UsageError
+from seqrev.errors import InputError, StorageError, UsageError
 from seqrev.runs import MetricsWriter, Run, find_run, open_run, read_metrics
 from tests.conftest import child_environment
 
@@ -131,7 +132,7 @@ def test_a_full_disk_is_refused_as_a_known_error(tmp_path: Path, monkeypatch: py
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises((InputError, OSError), match="No space left"):
+    with pytest.raises(StorageError, match="No space left"):
         open_run(tmp_path, Config())
     assert not list(tmp_path.rglob("*.tmp"))
 
@@ -218,65 +219,95 @@ def test_numbered_files_are_never_given_twice(tmp_path: Path) -> None:
 # --- metrics --------------------------------------------------------------------------------------------------------
 
 
+def event(step: int, kind: str = "train") -> dict[str, Any]:
+    row = {"event": kind, "step": step, "seconds": step / 10, "loss": 0.1 + 0.2}
+    return {**row, "lr": 1e-3} if kind == "train" else {**row, "exact_match": 0.5, "token_accuracy": 0.75}
+
+
+def write_events(path: Path, *events: dict[str, Any], end: bytes = b"") -> None:
+    path.write_bytes("".join(json.dumps(row) + "\n" for row in events).encode() + end)
+
+
+def steps_in(path: Path) -> list[int]:
+    return [row["step"] for row in read_metrics(path)]
+
+
 def test_events_are_lines_of_json(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     writer = MetricsWriter(path, 0)
-    writer.append(event="train", step=1, loss=0.1 + 0.2)
+    writer.append(**event(1))
     writer.sync()
-    assert read_metrics(path) == [{"event": "train", "step": 1, "loss": 0.1 + 0.2}]
+    assert list(read_metrics(path)) == [event(1)]
     with pytest.raises(ValueError, match="JSON compliant"):
-        writer.append(event="train", step=2, loss=float("nan"))
-    writer.append(event="train", step=2, loss=1)
+        writer.append(**{**event(2), "loss": float("nan")})
+    writer.append(**event(2))
     writer.close()
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
 
 
 def test_events_that_will_be_repeated_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_text("".join(json.dumps({"step": step, "seconds": step / 10}) + "\n" for step in (1, 10, 20, 20, 30)))
+    write_events(path, *map(event, (1, 10, 20, 20, 30)))
     writer = MetricsWriter(path, 20)
-    assert [row["step"] for row in read_metrics(path)] == [1, 10, 20, 20]
+    assert steps_in(path) == [1, 10, 20, 20]
     assert writer.seconds == 2.0
-    writer.append(step=25)
+    writer.append(**event(25))
     writer.close()
-    assert [row["step"] for row in read_metrics(path)] == [1, 10, 20, 20, 25]
+    assert steps_in(path) == [1, 10, 20, 20, 25]
     MetricsWriter(path, 0).close()
     assert path.read_text() == ""
 
 
-@pytest.mark.parametrize("torn", [b'{"step": 3, "lo', b'{"step": 3', b'"', b"\x00\x00\x00", b"\xff\xfe", b"{}", b"[1]"])
+TORN = [b'{"event": "train", "step": 3, "lo', b'{"step": 3', b'"', b"\x00\x00\x00", b"\xff\xfe", b"{}", b"[1]"]
+
+
+@pytest.mark.parametrize("torn", TORN)
 def test_a_torn_last_line_is_passed_over(tmp_path: Path, torn: bytes) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b'{"step": 1}\n{"step": 2}\n' + torn)
-    assert [row["step"] for row in read_metrics(path)] == [1, 2]
+    write_events(path, event(1), event(2), end=torn)
+    assert steps_in(path) == [1, 2]
     writer = MetricsWriter(path, 2)
-    writer.append(step=3)
+    writer.append(**event(3))
     writer.close()
-    assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 3}\n'
+    assert list(read_metrics(path)) == [event(1), event(2), event(3)]
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b"{}", b"[1]", b'{"step": "1"}', b'{"step": true}', b"\xff", b"[" * 100_000])
+DAMAGE = [b"", b"{", b"[1]", b"\xff", b"[" * 99_000, *TORN]
+DAMAGE += [json.dumps({**event(3), **change}).encode() for change in ({"step": "1"}, {"step": True}, {"event": "end"})]
+DAMAGE += [json.dumps({**event(3), **change}).encode() for change in ({"loss": None}, {"loss": "1"}, {"seconds": [1]})]
+DAMAGE += [json.dumps({**event(3), "loss": float(text)}).encode() for text in ("nan", "inf")]
+
+
+@pytest.mark.parametrize("line", DAMAGE, ids=lambda line: ascii(line[:40]))
 def test_damage_before_the_last_line_is_refused_with_its_number(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 2}\n')
+    path.write_bytes(json.dumps(event(1)).encode() + b"\n" + line + b"\n" + json.dumps(event(4)).encode() + b"\n")
     with pytest.raises(InputError, match="line 2"):
-        read_metrics(path)
+        list(read_metrics(path))
+
+
+def test_an_endless_line_is_refused_without_reading_it(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with path.open("wb") as file:
+        file.truncate(10**12)  # takes no room: it is all holes
+    with pytest.raises(InputError, match="line 1 is longer"):
+        list(read_metrics(path))
 
 
 def test_a_missing_history_is_empty_and_a_folder_is_refused(tmp_path: Path) -> None:
-    assert read_metrics(tmp_path / "none") == []
-    with pytest.raises(InputError, match="cannot be read"):
-        read_metrics(tmp_path)
+    assert list(read_metrics(tmp_path / "none")) == []
+    with pytest.raises(InputError, match="is a folder"):
+        list(read_metrics(tmp_path))
 
 
 def test_a_validation_that_was_not_committed_is_dropped_with_what_follows(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    rows = [("train", 10), ("train", 20), ("validation", 20), ("train", 30)]
-    path.write_text("".join(json.dumps({"event": event, "step": step}) + "\n" for event, step in rows))
+    rows = [event(10), event(20), event(20, "validation"), event(30)]
+    write_events(path, *rows)
     MetricsWriter(path, 20, validated=True).close()
-    assert [(row["event"], row["step"]) for row in read_metrics(path)] == rows[:3]
+    assert list(read_metrics(path)) == rows[:3]
     MetricsWriter(path, 20, validated=False).close()
-    assert [(row["event"], row["step"]) for row in read_metrics(path)] == rows[:2]
+    assert list(read_metrics(path)) == rows[:2]
 
 
 def test_a_numbered_file_is_taken_by_one(tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from seqrev.errors import SeqrevError
 from seqrev.signals import STOP_SIGNALS, Interrupted, stop_requests
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR1, 138)]
+)
 def test_a_stop_has_the_exit_code_of_its_signal(signum: int, code: int) -> None:
     error = Interrupted(signum, "Stopped.", "go on")
-    assert isinstance(error, SeqrevError)
+    assert not isinstance(error, Exception | KeyboardInterrupt)  # libraries catch those
     assert (error.exit_code, str(error), error.hint) == (code, "Stopped.", "go on")
 
 
@@ -17,7 +19,7 @@ def test_a_stop_has_the_exit_code_of_its_signal(signum: int, code: int) -> None:
 def test_the_first_signal_interrupts_at_once_where_nothing_has_to_be_saved(signum: signal.Signals) -> None:
     with stop_requests() as stop, pytest.raises(Interrupted, match=signum.name) as caught:
         signal.raise_signal(signum)
-    assert stop.received is None
+    assert stop.received == signum
     assert caught.value.exit_code == 128 + signum
 
 
@@ -46,3 +48,25 @@ def test_the_old_handlers_are_put_back_even_after_an_error() -> None:
     with pytest.raises(RuntimeError):
         fail()
     assert [signal.getsignal(signum) for signum in STOP_SIGNALS] == before
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    """As under nohup."""
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_requests() as stop:
+            signal.raise_signal(signal.SIGHUP)
+        assert stop.received is None
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+
+
+def test_outside_of_the_main_thread_nothing_is_caught() -> None:
+    def enter() -> bool:
+        with stop_requests():
+            return [signal.getsignal(signum) for signum in STOP_SIGNALS] == before
+
+    before = [signal.getsignal(signum) for signum in STOP_SIGNALS]
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(enter).result()

@@ -14,6 +14,7 @@ import typer
 from seqrev.cli import attention, decode, evaluate, generate, train
 from seqrev.console import Console, OutputClosed
 from seqrev.errors import SeqrevError, UsageError
+from seqrev.signals import Interrupted, stop_requests
 
 app = typer.Typer(
     name="seqrev",
@@ -50,8 +51,9 @@ def _options(
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code.
 
-    0 ok; 1 unexpected failure; 2 wrong usage or configuration; 3 missing or damaged input; 4 a quality gate not met;
-    130 after Ctrl-C and 143 after SIGTERM.
+    0 ok; 1 failure, of the program, the disk or a training; 2 wrong usage or configuration; 3 missing or damaged input;
+    4 a quality gate not met; 128 and the number of the signal after a request to stop: 130 after Ctrl-C, 143 after SIGTERM,
+    129 after SIGHUP, 138 after SIGUSR1.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     console = Console(json_mode="--json" in arguments)
@@ -59,11 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no arrow gets a question mark, not a failure
     try:
-        code = typer.main.get_command(app)(args=arguments, prog_name="seqrev", standalone_mode=False)
-        if sys.stdout is not None:  # a daemon may have none
-            sys.stdout.flush()
-        return code if isinstance(code, int) else 0
-    except SeqrevError as error:
+        with stop_requests():
+            return _run(arguments)
+    except (SeqrevError, Interrupted) as error:
         console.error(error)
         return error.exit_code
     except typer.TyperException as error:
@@ -78,16 +78,31 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
-    except OSError as error:
-        name = f" {error.filename}" if error.filename else ""
-        console.error(SeqrevError(f"The system refused an operation on{name or ' a file'}: {error.strerror or error}."))
-        return SeqrevError.exit_code
     except Exception as error:
         if os.environ.get("SEQREV_DEBUG"):
             traceback.print_exc()
-        message = f"This should not have happened ({type(error).__name__}: {error}). Please report it."
-        console.error(SeqrevError(message, "SEQREV_DEBUG=1 seqrev ... shows where."))
+        console.error(_known(error))
         return SeqrevError.exit_code
+
+
+def _run(arguments: list[str]) -> int:
+    code = typer.main.get_command(app)(args=arguments, prog_name="seqrev", standalone_mode=False)
+    if sys.stdout is not None:  # a daemon may have none
+        sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def _known(error: Exception) -> SeqrevError:
+    """What libraries and the system raise, as an error for the user."""
+    if isinstance(error, MemoryError) or "allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError":
+        return SeqrevError("There is not enough memory for this.", "smaller batches, shorter sequences or a smaller model")
+    if isinstance(error, OSError):
+        name = f" {error.filename}" if error.filename else " a file"
+        return SeqrevError(f"The system refused an operation on{name}: {error.strerror or error}.")
+    return SeqrevError(
+        f"This should not have happened ({type(error).__name__}: {error}). Please report it.",
+        "SEQREV_DEBUG=1 seqrev ... shows where.",
+    )
 
 
 def entry() -> None:

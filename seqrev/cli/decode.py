@@ -1,8 +1,8 @@
 """``seqrev decode``: answer sequences."""
 
-import io
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +11,10 @@ import typer
 from seqrev.cli.options import DEFAULT_RUNS, LONGER, Beam, Device, Json, RunsDir, RunSpec, load_model
 from seqrev.console import Console
 from seqrev.errors import InputError, UsageError, shorten
+from seqrev.files import open_regular, read_text_lines
 
 LINES_AT_ONCE = 1_024
+EXPECTED = "a file with one sequence a line"
 
 
 def command(
@@ -38,12 +40,12 @@ def command(
         raise UsageError(f"There is no option {shorten(option)}.", "seqrev decode --help")
     console = Console(json)
     model = load_model(run, runs_dir, device, console)
-    from seqrev.data import parse_line
+    from seqrev.data import longest_line, parse_line
     from seqrev.task import parse_sequence
 
     vocabulary = model.config.task.symbols, model.longest_source
     if file is not None or words == ["-"]:
-        lines = enumerate(_lines(file), start=1)
+        lines = enumerate(_lines(file, longest_line(model.longest_source)), start=1)
         sources: Iterator[list[int]] = (parse_line(line, number, *vocabulary) for number, line in lines)
     else:
         sources = iter([parse_sequence(" ".join(words), *vocabulary)])
@@ -66,28 +68,19 @@ def command(
             )
 
 
-def _lines(file: Path | None) -> Iterator[str]:
-    """Lines of a file, or of standard input."""
+def _lines(file: Path | None, longest: int) -> Iterator[str]:
+    """Lines of a file, or of standard input; none is longer than ``longest`` bytes."""
     name = "Standard input" if file is None else str(file)
+    hint = "seqrev decode 4 8 2 9"
+    if file is None and sys.stdin is None:
+        raise InputError("There is no standard input; one sequence a line was expected.", hint)
     empty = True
-    if file is None and isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8", errors="strict")  # some locales let any byte through
-    try:
-        if file is None and sys.stdin is None:
-            raise InputError("There is no standard input; one sequence a line was expected.", "seqrev decode 4 8 2 9")
-        if file is not None and not file.is_file():
-            what = "is a folder" if file.is_dir() else "does not exist"
-            raise InputError(f"{file} {what}; a file with one sequence a line was expected.", "seqrev decode 4 8 2 9")
-        with sys.stdin if file is None else file.open(encoding="utf-8") as stream:
-            for line in stream:
-                empty = False
-                yield line
-    except UnicodeDecodeError:
-        raise InputError(f"{name} is not text; one sequence a line was expected.", "seqrev decode 4 8 2 9") from None
-    except OSError as error:
-        raise InputError(f"{name} cannot be read: {error.strerror}.", "seqrev decode 4 8 2 9") from None
+    with nullcontext(sys.stdin.buffer) if file is None else open_regular(file, EXPECTED, hint) as stream:
+        for line in read_text_lines(stream, name, longest):
+            empty = False
+            yield line
     if empty:
-        raise InputError(f"{name} is empty; one sequence a line was expected.", "seqrev decode 4 8 2 9")
+        raise InputError(f"{name} is empty; {EXPECTED} was expected.", hint)
 
 
 def _groups(sources: Iterable[list[int]], size: int) -> Iterator[list[list[int]]]:

@@ -1,7 +1,9 @@
 """``seqrev train``: train in a new run, or carry on with one."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from seqrev.cli.generate import fill
 from seqrev.cli.options import DEFAULT_RUNS, ConfigFile, ContinueRun, Device, Json, RunsDir, Seed, Set
@@ -20,6 +22,9 @@ def command(
     run_: ContinueRun = None,
     set_: Set = None,
     seed: Seed = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="With --run: go on to this step, beyond what was planned.")
+    ] = None,
     device: Device = "auto",
     runs_dir: RunsDir = DEFAULT_RUNS,
     json: Json = False,
@@ -33,6 +38,8 @@ def command(
             "--run carries on with the configuration of that run; --config, --set and --seed are for a new one.",
             f"seqrev train --run {run_}",
         )
+    if steps is not None and run_ is None:
+        raise UsageError("--steps extends a run; a new one has --set.", f"--set train.steps={steps}")
     from seqrev.config import load_config
     from seqrev.generation import start
     from seqrev.runs import Run, find_run
@@ -46,6 +53,8 @@ def command(
         run = start(load_config(config, set_ or (), seed), runs_dir)
     else:
         run = find_run(run_, runs_dir, Run.has_config, "a configuration")
+        if steps is not None:
+            _extend(run, steps, console)
     console.note(f"Run: {run}")
     with stop_requests() as stop:
         stop.hint = f"seqrev train --run {run}"
@@ -54,10 +63,18 @@ def command(
 
         from seqrev import experiment
 
-        steps = run.config().train.steps
-        with console.progress(steps, "steps") as progress:
+        with console.progress(run.config().train.steps, "steps") as progress:
             trained = experiment.train(run, device, _Reporter(progress), console.note, stop)
     _report(console, run, trained)
+
+
+def _extend(run: "Run", steps: int, console: Console) -> None:
+    planned = run.config().train.steps
+    run.extend(steps)
+    console.note(
+        f"Note: the learning rate so far was that of a training of {planned:,} steps. A training of {steps:,} from the "
+        "start would not give the same weights."
+    )
 
 
 def _report(console: Console, run: "Run", trained: "Trained") -> None:

@@ -204,6 +204,13 @@ class Transformer(nn.Module):
         return embedded
 
 
+def weight_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a model's weights, without taking memory for them."""
+    with torch.device("meta"):
+        model = Transformer(config, vocabulary_size)
+    return {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+
+
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=1.0)
