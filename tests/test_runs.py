@@ -315,3 +315,99 @@ def test_a_numbered_file_is_taken_by_one(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         names = list(pool.map(lambda _: run.numbered("evaluation", ".json").name, range(24)))
     assert sorted(names) == [f"{number:03d}.json" for number in range(1, 25)]
+
+
+# --- sittings, the lock, more steps ---------------------------------------------------------------------------------
+
+
+def test_a_sitting_begins_and_the_one_before_is_kept(tmp_path: Path) -> None:
+    run = open_run(tmp_path, Config())
+    run.update(dataset_sha256="d")
+    run.begin(device="cpu", parent=None)
+    record = run.record()
+    assert {"command", "pid", "versions", "platform", "git", "started", "device"} <= record.keys()
+    assert (record["status"], record["sittings"], record["dataset_sha256"]) == ("running", [], "d")
+    run.update(status="interrupted", step=5, ended="now")
+    run.begin(device="cuda", parent={"step": 5, "sha256": "x"})
+    record = run.record()
+    assert (record["status"], record["device"], record["parent"]["step"]) == ("running", "cuda", 5)
+    assert "ended" not in record
+    (first,) = record["sittings"]
+    assert (first["status"], first["step"], first["device"], first["ended"]) == ("interrupted", 5, "cpu", "now")
+    assert not {"seed", "opened", "sittings", "dataset_sha256"} & first.keys()
+
+
+def test_a_sitting_that_never_ended_was_a_crash(tmp_path: Path) -> None:
+    run = open_run(tmp_path, Config())
+    for _ in range(3):
+        run.begin()
+    assert [sitting["status"] for sitting in run.record()["sittings"]] == ["crashed", "crashed"]
+
+
+def test_one_process_at_a_time_is_at_work_in_a_run(tmp_path: Path) -> None:
+    run = open_run(tmp_path, Config())
+    with run.locked():
+        with pytest.raises(InputError, match="Another process is at work") as caught, run.locked():
+            pass
+        assert "seqrev train" in caught.value.hint
+    with run.locked():  # free again
+        pass
+
+
+def test_the_lock_goes_with_the_process_that_has_it(tmp_path: Path) -> None:
+    run = open_run(tmp_path, Config())
+    code = f"""
+import time
+from pathlib import Path
+from seqrev.runs import Run
+with Run(Path({str(run)!r})).locked():
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=child_environment()) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"locked\n"
+        with pytest.raises(InputError, match="Another process"), run.locked():
+            pass
+        owner.kill()
+        owner.wait()
+        with run.locked():
+            pass
+
+
+def test_the_owner_of_the_lock_cleans_up_after_the_one_before(tmp_path: Path) -> None:
+    run = open_run(tmp_path, Config())
+    run.checkpoints.mkdir()
+    (run.checkpoints / ".step-000001.99.tmp").mkdir()
+    (run.path / ".run.json.99.tmp").write_text("half")
+    with run.locked():
+        assert list(run.checkpoints.iterdir()) == []
+        assert sorted(path.name for path in run.path.iterdir()) == [".lock", "checkpoints", "config.yaml", "run.json"]
+
+
+@pytest.mark.parametrize("name", ["data", "checkpoints", "evaluation", "attention"])
+def test_a_run_whose_folders_lead_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    run = open_run(tmp_path / "runs", Config())
+    (tmp_path / "elsewhere").mkdir()
+    (run.path / name).symlink_to(tmp_path / "elsewhere")
+    for spec in (None, "latest", "1", str(run)):
+        with pytest.raises(InputError, match=f"{name} is not a folder of its own"):
+            find_run(spec, tmp_path / "runs", always, "anything")
+
+
+def test_a_run_is_extended_and_remembers_what_was_planned(tmp_path: Path) -> None:
+    run = open_run(tmp_path, Config())
+    planned = run.config().train.steps
+    run.extend(planned + 10)
+    run.extend(planned + 20)
+    assert run.config().train.steps == planned + 20
+    assert run.config().model == Config().model
+    assert [(entry["from"], entry["to"]) for entry in run.record()["extended"]] == [
+        (planned, planned + 10),
+        (planned + 10, planned + 20),
+    ]
+    for steps in (planned + 20, 1, 0, -5):
+        with pytest.raises(UsageError, match="more were expected"):
+            run.extend(steps)
+    with pytest.raises(UsageError, match=r"train\.steps"):
+        run.extend(10**12)

@@ -106,6 +106,85 @@ def test_a_finished_run_is_left_as_it_is(own_run: Run, cli: Cli) -> None:
     assert own_run.record()["status"] == "done"
 
 
+def test_a_finished_run_is_trained_further_and_the_difference_is_told(own_run: Run, cli: Cli) -> None:
+    before = history(own_run)
+    result = cli("train", "--run", "1", "--steps", "260", "--json")
+    assert_document(result, "runs/001", 260)
+    assert "would not give the same weights" in result.err
+    after = history(own_run)
+    assert after[: len(before)] == before
+    assert [(row["event"], row["step"]) for row in after[len(before) :]] == [("train", 260), ("validation", 260)]
+    record = own_run.record()
+    assert [(entry["from"], entry["to"]) for entry in record["extended"]] == [(250, 260)]
+    assert (record["status"], record["parent"]["step"], record["sittings"][0]["step"]) == ("done", 250, 250)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--run", "1", "--steps", "250"), "is planned for 250 steps"),
+        (("--run", "1", "--steps", "0"), "is planned for 250 steps"),
+        (("--run", "1", "--steps", str(10**15)), "train.steps"),
+        (("--steps", "300"), "--set train.steps=300"),
+    ],
+)
+def test_steps_that_make_no_sense_are_refused(own_run: Run, cli: Cli, arguments: tuple[str, ...], says: str) -> None:
+    before = own_run.record()
+    assert_refused(cli("train", *arguments), 2, says)
+    assert own_run.record() == before
+
+
+@pytest.mark.parametrize("has_dataset", [True, False])
+def test_a_second_trainer_is_refused(own_run: Run, cli: Cli, has_dataset: bool) -> None:
+    if not has_dataset:
+        shutil.rmtree(own_run.data)
+    before = own_run.record()
+    with own_run.locked():
+        assert_refused(cli("train", "--run", "1"), 3, "Another process is at work in runs/001")
+    assert own_run.record() == before
+    assert cli("decode", "1", "2").code == 0  # readers need no lock
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "says"),
+    [
+        ("model.d_model=65536", 2, "of memory"),
+        ("data.train=1000000000", 2, "of memory"),
+        ("task.symbols=1000000", 2, "of memory"),
+    ],
+)
+def test_what_this_machine_cannot_hold_is_refused_at_once(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, override: str, code: int, says: str
+) -> None:
+    monkeypatch.setattr("os.sysconf", lambda name: 2**15)  # a machine with a gigabyte
+    assert_refused(cli("train", *tiny("model.encoder_layers=9", "model.d_model=2048", override)), code, says)
+
+
+def test_a_full_disk_is_told_with_the_file_and_the_training_goes_on_later(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, trained_run: Run
+) -> None:
+    fsync, left = os.fsync, 60
+
+    def fill_up(handle: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(28, "No space left on device")
+        fsync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", fill_up)
+        result = cli("train", *settings())
+    assert (result.code, result.out) == (1, "")
+    assert "cannot be written: No space left on device" in result.err
+    assert result.err.splitlines()[-1] == "Try: df -h, to see what is free; then seqrev train --run runs/001"
+    assert cli("train", "--run", "1").code == 0
+    run = Run(Path("runs/001"))
+    assert history(run) == history(trained_run)
+    assert load_all(run, -1)["model"].keys() == load_all(trained_run, -1)["model"].keys()
+    assert not [path for path in run.path.rglob("*") if path.suffix in (".tmp", ".old")]
+
+
 def test_a_damaged_checkpoint_is_told_and_passed_over(own_run: Run, cli: Cli) -> None:
     before = history(own_run)
     flip_byte(own_run.checkpoints / "step-000250" / "model.safetensors")
