@@ -198,7 +198,7 @@ def train_step(state: TrainingState, sources: Array) -> Step:
     state.model.train()
     with torch.random.fork_rng(devices=[state.device] if state.device.type == "cuda" else []):
         torch.manual_seed(int(np.random.SeedSequence([state.config.seed, state.step]).generate_state(1, np.uint64)[0] >> 1))
-        loss = token_loss(state.model(source, target[:, :-1]), target[:, 1:])
+        loss = token_loss(state.model(source, target[:, :-1], padded=False), target[:, 1:])
         state.optimizer.zero_grad()
         torch.autograd.backward(loss)
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip or math.inf)
@@ -240,7 +240,7 @@ def validate(state: TrainingState, sources: Sequence[Sequence[int]]) -> Validati
     for group in in_chunks(sources, state.config.model.heads):
         source, target = to_tensors(group, state.device)
         count = target[:, 1:].numel()
-        total += float(token_loss(state.model(source, target[:, :-1]), target[:, 1:])) * count
+        total += float(token_loss(state.model(source, target[:, :-1], padded=False), target[:, 1:])) * count
         tokens += count
     result = evaluate(state.model, sources).overall
     state.validated = state.step

@@ -7,8 +7,11 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from seqrev.model.positions import NOWHERE, Places, turn
+
+SHORT = 16  # keys; PyTorch's CPU softmax is ten times slower on fewer than on exactly so many
 
 
 def attention_weights(
@@ -27,14 +30,22 @@ def attention_weights(
         ``[batch, head, tgt, src]``; every row sums to one. A masked key has a weight of exactly zero. (A query that may
         see no key at all gets equal weights, not NaN.)
     """
-    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-2, -1)
     if bias is not None:
         scores = scores + bias
     if noise:
         scores = scores + noise * torch.randn_like(scores)
     if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    return scores.softmax(dim=-1)
+    return _softmax(scores)
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    """Softmax over the last axis; on a CPU short rows are padded, because the kernel takes them number by number."""
+    missing = SHORT - scores.shape[-1]
+    if missing <= 0 or scores.device.type != "cpu":
+        return scores.softmax(dim=-1)
+    return functional.pad(scores, (0, missing), value=-math.inf).softmax(dim=-1)[..., :-missing]
 
 
 class KeyValueCache:
@@ -120,20 +131,26 @@ class MultiHeadAttention(nn.Module):
         Returns:
             The mixed values ``[batch, tgt, d_model]``, and the weights ``[batch, head, tgt, src]`` before dropout.
         """
-        query, (key, value) = self.queries(states, places), self.keys_and_values(keys_of, places)
+        if states is keys_of:
+            query, key, value = self.queries_keys_values(states, places)
+        else:
+            query, (key, value) = self.queries(states, places), self.keys_and_values(keys_of, places)
         return self.mix(query, key, value, mask, places.bias)
+
+    def queries_keys_values(self, states: Tensor, places: Places = NOWHERE) -> tuple[Tensor, Tensor, Tensor]:
+        """All three of self-attention, ``[batch, length, d_model]`` to ``[batch, head, length, d_head]`` each."""
+        query, key, value = self._project(states, self.q_proj, self.k_proj, self.v_proj)
+        return self._place_queries(query, places), self._place_keys(key, places), value
 
     def queries(self, states: Tensor, places: Places = NOWHERE) -> Tensor:
         """``[batch, tgt, d_model]`` to ``[batch, head, tgt, d_head]``, turned and scaled as their places ask."""
-        query = self._split_heads(self.q_proj(states))
-        if places.query_angles is not None:
-            query = turn(query, places.query_angles)
-        return query if places.query_scale is None else query * places.query_scale
+        (query,) = self._project(states, self.q_proj)
+        return self._place_queries(query, places)
 
     def keys_and_values(self, states: Tensor, places: Places = NOWHERE) -> tuple[Tensor, Tensor]:
         """``[batch, src, d_model]`` to two of ``[batch, head, src, d_head]``, the keys turned as their places ask."""
-        key, value = self._split_heads(self.k_proj(states)), self._split_heads(self.v_proj(states))
-        return key if places.key_angles is None else turn(key, places.key_angles), value
+        key, value = self._project(states, self.k_proj, self.v_proj)
+        return self._place_keys(key, places), value
 
     def mix(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None = None
@@ -143,6 +160,20 @@ class MultiHeadAttention(nn.Module):
         mixed = self.dropout(weights) @ value
         return self.out_proj(mixed.transpose(1, 2).flatten(2)), weights
 
-    def _split_heads(self, states: Tensor) -> Tensor:
-        batch, length, d_model = states.shape
-        return states.view(batch, length, self.heads, d_model // self.heads).transpose(1, 2)
+    def _project(self, states: Tensor, *projections: nn.Linear) -> tuple[Tensor, ...]:
+        """Several projections in one matrix product, each split into heads: ``[batch, head, length, d_head]``."""
+        weight = torch.cat([projection.weight for projection in projections])
+        bias = torch.cat([projection.bias for projection in projections])
+        joint = functional.linear(states, weight, bias).view(*states.shape[:2], len(projections), self.heads, -1)
+        split: tuple[Tensor, ...] = joint.permute(2, 0, 3, 1, 4).contiguous().unbind(0)  # one copy, instead of one each
+        return split
+
+    @staticmethod
+    def _place_queries(query: Tensor, places: Places) -> Tensor:
+        if places.query_angles is not None:
+            query = turn(query, places.query_angles)
+        return query if places.query_scale is None else query * places.query_scale
+
+    @staticmethod
+    def _place_keys(key: Tensor, places: Places) -> Tensor:
+        return key if places.key_angles is None else turn(key, places.key_angles)

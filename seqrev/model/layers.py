@@ -34,7 +34,9 @@ class EncoderLayer(nn.Module):
         Returns:
             New states of the same shape, and the weights ``[batch, head, src, src]``.
         """
-        return self.look(states, *self.keys_and_values(states, places), mask, places)
+        normed = self.self_attention_norm(states)
+        mixed, weights = self.self_attention(normed, normed, mask, places)
+        return self._finish(states, mixed), weights
 
     def keys_and_values(self, states: Tensor, places: Places = NOWHERE) -> tuple[Tensor, Tensor]:
         """What the whole source, ``[batch, src, d_model]``, offers: two of ``[batch, head, src, d_head]``."""
@@ -46,8 +48,12 @@ class EncoderLayer(nn.Module):
         """New states for some positions, ``[batch, some, d_model]``, that look at the keys and values of all."""
         query = self.self_attention.queries(self.self_attention_norm(states), places)
         mixed, weights = self.self_attention.mix(query, key, value, mask, places.bias)
+        return self._finish(states, mixed), weights
+
+    def _finish(self, states: Tensor, mixed: Tensor) -> Tensor:
         states = states + self.dropout(mixed)
-        return states + self.dropout(self.feed_forward(self.feed_forward_norm(states))), weights
+        thought: Tensor = self.dropout(self.feed_forward(self.feed_forward_norm(states)))
+        return states + thought
 
 
 class LayerCache:
@@ -108,10 +114,9 @@ class DecoderLayer(nn.Module):
             cross-attention weights ``[batch, head, tgt, src]``.
         """
         normed = self.self_attention_norm(states)
-        key, value = self.self_attention.keys_and_values(normed, target_places)
+        query, key, value = self.self_attention.queries_keys_values(normed, target_places)
         if cache is not None:
             key, value = cache.target.append(key, value)
-        query = self.self_attention.queries(normed, target_places)
         mixed, self_weights = self.self_attention.mix(query, key, value, causal_mask, target_places.bias)
         states = states + self.dropout(mixed)
 

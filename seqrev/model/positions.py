@@ -54,22 +54,22 @@ def relate(config: ModelConfig, queries: Tensor, keys: Tensor, visible: Tensor, 
     return places
 
 
-def source_positions(mask: Tensor, source_from: str) -> Tensor:
+def source_positions(lengths: Tensor, width: int, source_from: str) -> Tensor:
     """Number the source tokens from their start, or from their end.
 
     From the end, the last real token of each row is 0 and the numbers go up towards the start; "the token to emit next"
     is then at a constant offset from the target position, whatever the length (Kim et al. 2023 count likewise).
 
     Args:
-        mask: which source positions are real, ``[batch, 1, 1, src]``.
+        lengths: real source tokens of each row, ``[batch, 1]``.
+        width: how many positions to number, those of padding included.
         source_from: ``start`` or ``end``.
 
     Returns:
         ``[batch, src]``; padding gets negative numbers when counted from the end.
     """
-    real = mask[:, 0, 0, :]
-    places = torch.arange(real.shape[1], device=real.device).expand(real.shape)
-    return places if source_from == "start" else real.sum(-1, keepdim=True) - 1 - places
+    places = torch.arange(width, device=lengths.device).expand(len(lengths), width)
+    return places if source_from == "start" else lengths - 1 - places
 
 
 def place_table(lengths: Tensor, longest: int, training: bool) -> Tensor:

@@ -1,6 +1,6 @@
 """The encoder-decoder Transformer: embeddings, two stacks of layers, and the step from states to logits."""
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,22 +18,19 @@ class Memory(NamedTuple):
 
     states: Tensor
     """``[batch, src, d_model]``"""
-    mask: Tensor
-    """Which source positions are real, ``[batch, 1, 1, src]``."""
+    mask: Tensor | None
+    """Which source positions are real, ``[batch, 1, 1, src]``; None: all."""
+    lengths: Tensor
+    """Real source tokens of each row, ``[batch, 1]``; ``[1, 1]`` where nothing is padded."""
     positions: Tensor
-    """Where the source tokens stand, ``[batch, src]``."""
+    """Where the source tokens stand, ``[batch, src]``; ``[1, src]`` where nothing is padded."""
     table: Tensor | None = None
     """With ``random_positions``: the position of each place, ``[batch or 1, places]``, of the source and of the target."""
 
-    @property
-    def lengths(self) -> Tensor:
-        """Real source tokens of each row, ``[batch, 1]``."""
-        return self.mask[:, 0, 0].sum(-1, keepdim=True)
-
     def select(self, rows: Tensor) -> "Memory":
-        """These rows of the batch, in this order."""
-        table = self.table[rows] if self.table is not None and len(self.table) > 1 else self.table
-        return Memory(self.states[rows], self.mask[rows], self.positions[rows], table)
+        """These rows of the batch, in this order; what is the same for all rows stays as it is."""
+        rest: list[Any] = [one if one is None or len(one) == 1 else one[rows] for one in self[1:]]
+        return Memory(self.states[rows], *rest)
 
 
 class AttentionMaps(NamedTuple):
@@ -90,26 +87,27 @@ class Transformer(nn.Module):
         """Symbols in the longest source that the model takes: its positions less ``<BOS>`` and ``<EOS>``."""
         return self.config.max_positions - 2
 
-    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+    def forward(self, source: Tensor, target: Tensor, padded: bool = True) -> Tensor:
         """Teacher-forced: what would follow each target position, all positions in parallel.
 
         Args:
             source: ids with ``<BOS>`` and ``<EOS>``, padded at the end, ``[batch, src]``.
             target: ids from ``<BOS>`` on, ``[batch, tgt]``.
+            padded: False promises that all sources are equally long, which saves the mask.
 
         Returns:
             Logits ``[batch, tgt, vocabulary]``; those at position ``t`` are for the token after ``target[:, t]``.
         """
-        return self.decode(target, self.encode(source))
+        return self.decode(target, self.encode(source, padded))
 
-    def encode(self, source: Tensor) -> Memory:
+    def encode(self, source: Tensor, padded: bool = True) -> Memory:
         """Read the source, ``[batch, src]``. Done once, however many target tokens follow.
 
         Without gradients a long source is read in blocks, so that memory grows linearly with its length.
         """
         if torch.is_grad_enabled():
-            return self._encode(source)[0]
-        memory = self._embed_source(source)
+            return self._encode(source, padded)[0]
+        memory = self._embed_source(source, padded)
         states = memory.states
         block = max(1, SCORES_AT_ONCE // (len(source) * self.config.heads * source.shape[1]))
         blocks = [slice(start, start + block) for start in range(0, source.shape[1], block)]
@@ -135,12 +133,12 @@ class Transformer(nn.Module):
 
     def attention_maps(self, source: Tensor, target: Tensor) -> AttentionMaps:
         """Who looks where, in every layer and head, when ``target`` is decoded; call it in evaluation mode."""
-        memory, encoder = self._encode(source)
+        memory, encoder = self._encode(source, padded=True)
         _, decoder, cross = self._decode(target, memory, None)
         return AttentionMaps(tuple(encoder), tuple(decoder), tuple(cross))
 
-    def _encode(self, source: Tensor) -> tuple[Memory, list[Tensor]]:
-        memory = self._embed_source(source)
+    def _encode(self, source: Tensor, padded: bool) -> tuple[Memory, list[Tensor]]:
+        memory = self._embed_source(source, padded)
         states, places = memory.states, self._relate_source(memory)
         maps = []
         for layer in self.encoder_layers:
@@ -148,16 +146,17 @@ class Transformer(nn.Module):
             maps.append(weights)
         return memory._replace(states=self.encoder_norm(states)), maps
 
-    def _embed_source(self, source: Tensor) -> Memory:
+    def _embed_source(self, source: Tensor, padded: bool) -> Memory:
         """The source before the first layer."""
-        mask = padding_mask(source)
-        positions = source_positions(mask, self.config.source_from)
+        real = padding_mask(source if padded else source[:1])
+        lengths = real[:, 0, 0].sum(-1, keepdim=True)
+        positions = source_positions(lengths, source.shape[1], self.config.source_from)
         table = None
         if self.config.random_positions:
-            table = place_table(mask[:, 0, 0].sum(-1, keepdim=True), self.config.random_positions, self.training)
-            positions = table.expand(len(source), -1).gather(1, positions.clamp(min=0))
+            table = place_table(lengths, self.config.random_positions, self.training)
+            positions = table.expand(len(positions), -1).gather(1, positions.clamp(min=0))
         states = self._embed(self.source_embedding, self.source_positions, source, positions)
-        return Memory(states, mask, positions, table)
+        return Memory(states, real if padded else None, lengths, positions, table)
 
     def _relate_source(self, memory: Memory, some: slice = slice(None)) -> Places:
         """What some source positions are told of where all of them stand."""

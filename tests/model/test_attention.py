@@ -44,6 +44,18 @@ def test_weights_times_values_are_pytorchs_attention(kind: str) -> None:
     assert_close(attention_weights(query, key, mask) @ value, expected)
 
 
+@pytest.mark.parametrize("src", [1, 2, 15, 16, 17])
+def test_rows_of_any_length_are_pytorchs_with_the_same_gradients(src: int) -> None:
+    shapes = ((2, 3, TGT, D_HEAD), (2, 3, src, D_HEAD), (2, 3, src, D_HEAD))
+    query, key, value = (draw(*shape, seed=seed).requires_grad_() for seed, shape in enumerate(shapes))
+    ours = attention_weights(query, key) @ value
+    theirs = scaled_dot_product_attention(query, key, value)
+    assert_close(ours, theirs)
+    gradients = [torch.autograd.grad((output**2).sum(), (query, key, value)) for output in (ours, theirs)]
+    for mine, expected in zip(*gradients, strict=True):
+        assert_close(mine, expected)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     sizes=st.tuples(*[st.integers(1, 4)] * 5),
@@ -119,6 +131,21 @@ def test_multi_head_attention_is_pytorchs_with_the_same_weights(kind: str, heads
     expected, expected_weights = theirs(states, memory, memory, attn_mask=inverted, average_attn_weights=False)
     assert_close(mixed, expected)
     assert_close(weights, expected_weights)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_self_attention_is_pytorchs_with_the_same_weights_and_gradients(heads: int) -> None:
+    ours, theirs = attention_pair(heads)
+    states = draw(BATCH, TGT, heads * D_HEAD)
+    mask = torch.ones(TGT, TGT, dtype=torch.bool).tril()
+    mixed, weights = ours(states, states, mask)
+    expected, expected_weights = theirs(states, states, states, attn_mask=~mask, average_attn_weights=False)
+    assert_close(mixed, expected)
+    assert_close(weights, expected_weights)
+    for output in (mixed, expected):
+        torch.autograd.backward((output**2).sum())
+    gradients = [getattr(ours, name).weight.grad for name in ("q_proj", "k_proj", "v_proj")]
+    torch.testing.assert_close(torch.cat(gradients), theirs.in_proj_weight.grad, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("heads", [1, 3])

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from seqrev.config import ModelConfig
 from seqrev.decoding import PATIENCE
-from seqrev.model.masks import padding_mask
 from seqrev.model.positions import (
     NOWHERE,
     alibi_bias,
@@ -23,7 +22,6 @@ from seqrev.model.positions import (
     source_positions,
     turn,
 )
-from seqrev.task import BOS, EOS, PAD
 
 FEW = settings(max_examples=30, deadline=None)
 positions_up_to_a_million = st.integers(0, 1_000_000)
@@ -157,14 +155,10 @@ def test_turning_is_precise_at_a_large_position_in_single_precision_too() -> Non
 # --- where source tokens stand ----------------------------------------------------------------------------------------
 
 
-def mask_of(*lengths: int, width: int) -> torch.Tensor:
-    return (torch.arange(width) < torch.tensor(lengths)[:, None])[:, None, None]
-
-
 def test_source_positions_count_up_from_the_start_or_down_to_the_last_real_token() -> None:
-    mask = mask_of(6, 4, 1, width=6)
-    assert source_positions(mask, "start").tolist() == [[0, 1, 2, 3, 4, 5]] * 3
-    assert source_positions(mask, "end").tolist() == [
+    lengths = torch.tensor([[6], [4], [1]])
+    assert source_positions(lengths, 6, "start").tolist() == [[0, 1, 2, 3, 4, 5]] * 3
+    assert source_positions(lengths, 6, "end").tolist() == [
         [5, 4, 3, 2, 1, 0],
         [3, 2, 1, 0, -1, -2],
         [0, -1, -2, -3, -4, -5],
@@ -176,8 +170,8 @@ def test_source_positions_count_up_from_the_start_or_down_to_the_last_real_token
 def test_from_the_end_what_to_emit_next_is_one_position_after_the_target_whatever_the_length(
     length: int, padding: int
 ) -> None:
-    source = torch.tensor([[BOS, *range(3, 3 + length), EOS, *[PAD] * padding]])
-    places = source_positions(padding_mask(source), "end")[0].tolist()
+    framed = length + 2  # <BOS> and <EOS> have positions too
+    places = source_positions(torch.tensor([[framed]]), framed + padding, "end")[0].tolist()
     for step in range(length):  # the target token at position `step` is followed by the source symbol length - 1 - step
         emitted = 1 + (length - 1 - step)
         assert places[emitted] == step + 1
