@@ -125,6 +125,12 @@ class TrainConfig(_Section):
     clip: Number = Field(default=1.0, description="Longest gradient (L2 norm over all weights); 0: no clipping.")
     validate_every: Count = Field(default=250, description="Steps between validations; each also saves a checkpoint.")
     log_every: Count = Field(default=10, description="Steps between the training losses in metrics.jsonl.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Of the matrix products of a training step: float32, or bfloat16, which is for GPUs."
+    )
+    compile: StrictBool = Field(
+        default=False, description="Compile the training step (torch.compile): for GPUs and large models; takes minutes."
+    )
     threads: Annotated[StrictInt, Field(ge=0, le=1_024)] = Field(
         default=1, description="CPU threads of PyTorch (they change the last bit of a result); 0: PyTorch's choice."
     )

@@ -21,7 +21,7 @@ from seqrev.interpret import AntiDiagonal, Attention, anti_diagonal, attend
 from seqrev.resources import check_disk, check_memory
 from seqrev.runs import MetricsWriter, Run, now, read_metrics
 from seqrev.signals import Interrupted, StopRequest
-from seqrev.training import Event, Rows, TrainingState, Validation, checkpoint_shapes, fit, validation_due
+from seqrev.training import Event, Rows, TrainingState, Validation, checkpoint_shapes, fit, is_logged, validation_due
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event],
             if isinstance(event, Validation):
                 metrics.append(event="validation", **values)
                 save(event)
-            elif event.step % config.log_every == 0 or event.step in (1, config.steps):
+            elif is_logged(event.step, config):
                 metrics.append(event="train", **values)
             listen(event)
     except Interrupted as signal:

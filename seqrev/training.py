@@ -33,10 +33,11 @@ class Step:
     step: int
     """Steps taken so far; the first is 1."""
     loss: float
-    """Mean cross-entropy of the batch's target tokens, in nats."""
+    """Mean cross-entropy of the batch's target tokens, in nats. On a GPU it is read at the steps that are logged; at the
+    others it is NaN, so that the program need not wait for the device."""
     lr: float
     gradient_norm: float
-    """L2 norm of the gradient over all weights, before clipping."""
+    """L2 norm of the gradient over all weights, before clipping; read when the loss is."""
     tokens: int
     """Target tokens in the batch, ``<EOS>`` included."""
 
@@ -66,13 +67,51 @@ class TrainingState:
         self.device = torch.device(device)
         self.step = 0
         self.validated = 0  # the step of the last validation
+        self._measured = torch.zeros(2, device=self.device)  # loss and gradient norm, of the first bad step if there is one
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = Transformer(config.model, vocabulary_size(config.task.symbols)).to(self.device)
+        if config.train.compile:
+            self.model.compile()  # in place: the names of the weights stay
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.train.lr, betas=(0.9, 0.98), fused=True)
 
+    def update(self, loss: Tensor, gradient_norm: Tensor) -> None:
+        """Let the optimizer change the weights, unless this step or one before it had a number that is not finite.
+
+        It is the device that decides, so nothing waits for it: fused Adam leaves weights and moments alone where
+        ``found_inf`` is 1. ``read`` tells what became of it.
+        """
+        fine = self._measured.isfinite().all()
+        self._measured = torch.where(fine, torch.stack((loss, gradient_norm)), self._measured)
+        self.optimizer.found_inf = 1.0 - self._measured.isfinite().all().float()  # type: ignore[attr-defined]
+        self.optimizer.step()
+        self.step += 1
+
+    def read(self) -> tuple[float, float]:
+        """Loss and gradient norm of the latest step; waits for the device.
+
+        Raises:
+            TrainingError: they, or those of a step before, are not finite. State and ``step`` are those of the last step
+                that was.
+        """
+        loss, norm = self._measured.tolist()
+        if math.isfinite(loss + norm):
+            return loss, norm
+        self.step = int(next(iter(self.optimizer.state.values()))["step"])  # which Adam counts on the device
+        self._measured = torch.zeros_like(self._measured)
+        raise TrainingError(
+            f"Training stopped at step {self.step + 1}: the loss is {loss}, the gradient norm {norm}. "
+            f"The weights of the step before were kept.",
+            f"the same command with --set train.lr={self.config.train.lr / 4:g}",
+        )
+
     def to_arrays(self) -> dict[str, dict[str, NDArray[Any]]]:
-        """Copies of weights and optimizer state as named arrays, one group for each file of a checkpoint."""
+        """Copies of weights and optimizer state as named arrays, one group for each file of a checkpoint.
+
+        Raises:
+            TrainingError: as ``read`` does; what is saved comes from finite steps only.
+        """
+        self.read()
         names = [name for name, _ in self.model.named_parameters()]
         moments = {
             f"{kind}.{names[index]}": value.numpy(force=True).copy()
@@ -175,6 +214,7 @@ def fit(config: Config, rows: Rows | None = None, state: TrainingState | None = 
     batches = Batches(config, rows.train)
     while True:
         if validation_due(state):
+            state.read()  # nothing is validated, or saved, that did not come from finite numbers
             yield validate(state, rows.validation)
         if state.step >= config.train.steps:
             return
@@ -189,7 +229,12 @@ def validation_due(state: TrainingState) -> bool:
 
 
 def train_step(state: TrainingState, sources: Array) -> Step:
-    """Take one step on a batch of equally long sequences, ``[rows, length]``."""
+    """Take one step on a batch of equally long sequences, ``[rows, length]``.
+
+    Raises:
+        TrainingError: the loss or the gradient is not finite; on a GPU, here or at one of the next steps, until the next
+            one that is logged.
+    """
     config = state.config.train
     source, target = to_tensors(sources, state.device)
     lr = learning_rate(state.step, config)
@@ -198,20 +243,21 @@ def train_step(state: TrainingState, sources: Array) -> Step:
     state.model.train()
     with torch.random.fork_rng(devices=[state.device] if state.device.type == "cuda" else []):
         torch.manual_seed(int(np.random.SeedSequence([state.config.seed, state.step]).generate_state(1, np.uint64)[0] >> 1))
-        loss = token_loss(state.model(source, target[:, :-1], padded=False), target[:, 1:])
+        with torch.autocast(state.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            logits = state.model(source, target[:, :-1], padded=False)
+        loss = token_loss(logits.float(), target[:, 1:])
         state.optimizer.zero_grad()
         torch.autograd.backward(loss)
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip or math.inf)
-    value, gradient_norm = loss.item(), norm.item()
-    if not math.isfinite(value + gradient_norm):
-        raise TrainingError(
-            f"Training stopped at step {state.step + 1}: the loss is {value}, the gradient norm "
-            f"{gradient_norm}. The weights of the step before were kept.",
-            f"the same command with --set train.lr={config.lr / 4:g}",
-        )
-    state.optimizer.step()
-    state.step += 1
+    state.update(loss.detach(), norm)
+    on_host = state.device.type == "cpu"  # where reading costs nothing
+    value, gradient_norm = state.read() if on_host or is_logged(state.step, config) else (math.nan, math.nan)
     return Step(state.step, value, lr, gradient_norm, target[:, 1:].numel())
+
+
+def is_logged(step: int, config: TrainConfig) -> bool:
+    """Whether the loss of a step, counted from 1, goes into ``metrics.jsonl``."""
+    return step % config.log_every == 0 or step in (1, config.steps)
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -228,8 +274,10 @@ def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 def to_tensors(sources: Array, device: torch.device) -> tuple[Tensor, Tensor]:
     """Symbols ``[rows, length]`` to source and target ids ``[rows, length + 2]``, each from ``<BOS>`` to ``<EOS>``."""
-    source, target = frame(sources), frame(apply_rule(sources))
-    return torch.from_numpy(source).to(device), torch.from_numpy(target).to(device)
+    source, target = torch.from_numpy(frame(sources)), torch.from_numpy(frame(apply_rule(sources)))
+    if device.type == "cuda":  # a copy from pinned memory does not keep the program waiting
+        return source.pin_memory().to(device, non_blocking=True), target.pin_memory().to(device, non_blocking=True)
+    return source.to(device), target.to(device)
 
 
 @torch.no_grad()
@@ -240,7 +288,8 @@ def validate(state: TrainingState, sources: Sequence[Sequence[int]]) -> Validati
     for group in in_chunks(sources, state.config.model.heads):
         source, target = to_tensors(group, state.device)
         count = target[:, 1:].numel()
-        total += float(token_loss(state.model(source, target[:, :-1], padded=False), target[:, 1:])) * count
+        logits = state.model.decode(target[:, :-1], state.model.encode(source, padded=False))  # as its forward, but never compiled
+        total += float(token_loss(logits, target[:, 1:])) * count
         tokens += count
     result = evaluate(state.model, sources).overall
     state.validated = state.step

@@ -1,5 +1,6 @@
 """``seqrev train``: train in a new run, or carry on with one."""
 
+import math
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,7 +109,7 @@ class _Reporter:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._exact = ""
+        self._loss = self._exact = ""
         self._tokens, self._since = 0, time.monotonic()
 
     def __call__(self, event: "Event") -> None:
@@ -117,7 +118,9 @@ class _Reporter:
         if isinstance(event, Step):
             self._tokens += event.tokens
             rate = self._tokens / max(time.monotonic() - self._since, 1e-9)
-            details = f"loss {event.loss:.4f}{self._exact}  lr {event.lr:.1e}  {rate:,.0f} tokens/s"
+            if not math.isnan(event.loss):  # it was read
+                self._loss = f"loss {event.loss:.4f}"
+            details = f"{self._loss}{self._exact}  lr {event.lr:.1e}  {rate:,.0f} tokens/s"
             self._progress.update(event.step, details)
         else:
             self._exact = f"  exact {event.exact_match:.3f}"
