@@ -16,12 +16,15 @@ from seqrev import plots
 from seqrev.checkpoints import KEEP, Checkpoint, Shapes, largest_file, newest_first, save_checkpoint
 from seqrev.data import load_split
 from seqrev.devices import choose_device
+from seqrev.distributed import ALONE, World
 from seqrev.errors import InputError, SeqrevError, StorageError
 from seqrev.interpret import AntiDiagonal, Attention, anti_diagonal, attend
 from seqrev.resources import check_disk, check_memory
 from seqrev.runs import MetricsWriter, Run, now, read_metrics
 from seqrev.signals import Interrupted, StopRequest
 from seqrev.training import Event, Rows, TrainingState, Validation, checkpoint_shapes, fit, is_logged, validation_due
+
+STEPS_BETWEEN_AGREEMENTS = 8  # of several processes, on whether to stop
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ def train(
     listen: Callable[[Event], None] = lambda event: None,
     warn: Callable[[str], None] = lambda message: None,
     stop: StopRequest | None = None,
+    world: World = ALONE,
 ) -> Trained:
     """Train in a run that has its dataset, from its newest usable checkpoint on, or from the start.
 
@@ -52,6 +56,7 @@ def train(
         listen: is told every event.
         warn: is told of a damaged checkpoint that was passed over.
         stop: asked after every step; a stop is saved, and then raised as ``Interrupted``.
+        world: the processes that train together; this is the first of them, the others ``follow``.
 
     Raises:
         InputError: the dataset is missing or damaged, no checkpoint can be used though there are some, or another process
@@ -64,7 +69,7 @@ def train(
     stop = stop or StopRequest()
     try:
         with run.locked():
-            return _train_alone(run, device, listen, warn, stop)
+            return _train_alone(run, device, listen, warn, stop, world)
     except StorageError as error:
         raise StorageError(str(error), f"df -h, to see what is free; then seqrev train --run {run}") from None
 
@@ -75,29 +80,21 @@ def _train_alone(
     listen: Callable[[Event], None],
     warn: Callable[[str], None],
     stop: StopRequest,
+    world: World,
 ) -> Trained:
     """``train``, by the owner of the lock."""
-    config = run.config()
-    symbols = config.task.symbols
-    shapes = checkpoint_shapes(config)
-    saved = sum(map(largest_file, shapes.values()))
+    saved = sum(map(largest_file, checkpoint_shapes(run.config()).values()))
     check_memory(2 * saved, f"Training the model of {run}")
     check_disk(run.path, (KEEP + 2) * saved, f"Keeping checkpoints of {run}")
-    rows = Rows(
-        None if config.data.stream else load_split(run.data, "train", symbols), load_split(run.data, "validation", symbols)
-    )
-    test = load_split(run.data, "test", symbols)
-    if config.train.threads:
-        torch.set_num_threads(config.train.threads)
-    state = TrainingState(config, choose_device(device))
-    parent = _restore(run, state, shapes, warn)
+    test = load_split(run.data, "test", run.config().task.symbols)
+    state, rows, parent = _prepare(run, device, warn, world)
     run.begin(
         parent=parent and {"step": parent.step, "sha256": parent.sha256},
         device=str(state.device),
         threads=torch.get_num_threads(),
         deterministic=torch.are_deterministic_algorithms_enabled(),
         cuda=torch.version.cuda,
-        world_size=1,
+        world_size=world.size,
     )
     try:
         _train(run, state, rows, listen, stop)
@@ -110,6 +107,60 @@ def _train_alone(
         raise
     run.update(status="done", ended=now(), step=state.step)
     return trained
+
+
+def follow(run: Run, device: str, stop: StopRequest, world: World) -> None:
+    """Train along with the first process: take a share of every step, and write nothing.
+
+    Raises:
+        InputError, TrainingError: as ``train`` does.
+        Interrupted: on request, at the same step as all others.
+    """
+    state, rows, _ = _prepare(run, device, lambda message: None, world)
+    stop.patient = True
+    try:
+        events = fit(state.config, rows, state)
+        while True:
+            _stop_if_agreed(state, stop)
+            if next(events, None) is None:
+                return
+    finally:
+        stop.patient = False
+
+
+def _prepare(
+    run: Run, device: str, warn: Callable[[str], None], world: World
+) -> tuple[TrainingState, Rows, Checkpoint | None]:
+    """What every process reads: the dataset, and the state to go on from, with the checkpoint that it came from.
+
+    Raises:
+        InputError: it is missing or damaged, or not the same for all.
+    """
+    config = run.config()
+    symbols = config.task.symbols
+    rows = Rows(
+        None if config.data.stream else load_split(run.data, "train", symbols), load_split(run.data, "validation", symbols)
+    )
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+    state = TrainingState(config, choose_device(device), world)
+    parent = _restore(run, state, checkpoint_shapes(config), warn)
+    if world.agree(state.step) != state.step or world.agree(-state.step) != -state.step:
+        raise InputError(
+            f"The processes would go on from different steps of {run}; a folder that all of them share was expected.",
+            f"seqrev train --run {run}",
+        )
+    return state, rows, parent
+
+
+def _stop_if_agreed(state: TrainingState, stop: StopRequest) -> None:
+    """Raise ``Interrupted``, in all processes at the same step, if one of them was asked to stop; not when all is done."""
+    world = state.world
+    if world.size > 1 and state.step % STEPS_BETWEEN_AGREEMENTS:
+        return
+    signum = world.agree(stop.received or 0)
+    if signum and (state.step < state.config.train.steps or validation_due(state)):
+        raise Interrupted(signum, f"Stopped at step {state.step:,}.")
 
 
 def _restore(
@@ -156,8 +207,7 @@ def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event],
         events = fit(state.config, rows, state)
         while True:
             stop.patient = not validation_due(state)  # a step is finished; a validation, which changes nothing, broken off
-            if stop.received is not None and (state.step < config.steps or validation_due(state)):
-                raise Interrupted(stop.received, "")
+            _stop_if_agreed(state, stop)
             event = next(events, None)
             stop.patient = True
             if event is None:

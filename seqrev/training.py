@@ -18,7 +18,8 @@ from torch.nn import functional
 from seqrev.batches import Batches, in_chunks
 from seqrev.config import Config, TrainConfig
 from seqrev.data import Split, check_possible, rows_of
-from seqrev.errors import InputError, TrainingError, shorten
+from seqrev.distributed import ALONE, World
+from seqrev.errors import InputError, TrainingError, UsageError, shorten
 from seqrev.evaluation import evaluate
 from seqrev.model.transformer import Transformer, weight_shapes
 from seqrev.task import PAD, Array, apply_rule, frame, vocabulary_size
@@ -61,10 +62,21 @@ Event = Step | Validation
 class TrainingState:
     """All that changes during training: the model, the optimizer, and how many steps were taken."""
 
-    def __init__(self, config: Config, device: torch.device | str = "cpu") -> None:
-        """Begin: weights drawn from the seed, no step taken."""
+    def __init__(self, config: Config, device: torch.device | str = "cpu", world: World = ALONE) -> None:
+        """Begin: weights drawn from the seed, no step taken.
+
+        Raises:
+            UsageError: there are fewer sequences in a batch than processes.
+        """
+        if config.train.batch_size < world.size:
+            raise UsageError(
+                f"train.batch_size is {config.train.batch_size}, and there are {world.size} processes; at least one "
+                f"sequence for each was expected.",
+                f"--set train.batch_size={world.size}",
+            )
         self.config = config
         self.device = torch.device(device)
+        self.world = world
         self.step = 0
         self.validated = 0  # the step of the last validation
         self._measured = torch.zeros(2, device=self.device)  # loss and gradient norm, of the first bad step if there is one
@@ -73,6 +85,7 @@ class TrainingState:
             self.model = Transformer(config.model, vocabulary_size(config.task.symbols)).to(self.device)
         if config.train.compile:
             self.model.compile()  # in place: the names of the weights stay
+        self.replica = world.replicate(self.model)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.train.lr, betas=(0.9, 0.98), fused=True)
 
     def update(self, loss: Tensor, gradient_norm: Tensor) -> None:
@@ -229,30 +242,40 @@ def validation_due(state: TrainingState) -> bool:
 
 
 def train_step(state: TrainingState, sources: Array) -> Step:
-    """Take one step on a batch of equally long sequences, ``[rows, length]``.
+    """Take one step on a batch of equally long sequences, ``[rows, length]``; each process computes its share of it.
+
+    The gradient is that of the mean over the whole batch, however many processes there are. Dropout and noise are drawn
+    from (seed, step, rank): they are not the same for another number of processes, all else is, to rounding.
 
     Raises:
         TrainingError: the loss or the gradient is not finite; on a GPU, here or at one of the next steps, until the next
             one that is logged.
     """
-    config = state.config.train
-    source, target = to_tensors(sources, state.device)
+    config, world = state.config.train, state.world
+    share = world.share(sources)
+    source, target = to_tensors(share, state.device)
     lr = learning_rate(state.step, config)
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     state.model.train()
     with torch.random.fork_rng(devices=[state.device] if state.device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence([state.config.seed, state.step]).generate_state(1, np.uint64)[0] >> 1))
+        torch.manual_seed(step_seed(state.config.seed, state.step, world.rank))
         with torch.autocast(state.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            logits = state.model(source, target[:, :-1], padded=False)
+            logits = state.replica(source, target[:, :-1], padded=False)
         loss = token_loss(logits.float(), target[:, 1:])
+        loss = loss * (world.size * len(share) / len(sources))  # so that the mean over the processes is that over all rows
         state.optimizer.zero_grad()
         torch.autograd.backward(loss)
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip or math.inf)
-    state.update(loss.detach(), norm)
+    state.update(world.mean(loss.detach()), norm)
     on_host = state.device.type == "cpu"  # where reading costs nothing
     value, gradient_norm = state.read() if on_host or is_logged(state.step, config) else (math.nan, math.nan)
-    return Step(state.step, value, lr, gradient_norm, target[:, 1:].numel())
+    return Step(state.step, value, lr, gradient_norm, len(sources) * (target.shape[1] - 1))
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """What the randomness of a step begins with. Rank 0 has the same as a process that is alone."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def is_logged(step: int, config: TrainConfig) -> bool:

@@ -13,6 +13,7 @@ import typer
 
 from seqrev.cli import attention, decode, evaluate, generate, train
 from seqrev.console import Console, OutputClosed
+from seqrev.distributed import EndedElsewhere, is_first
 from seqrev.errors import SeqrevError, UsageError
 from seqrev.signals import Interrupted, stop_requests
 
@@ -63,10 +64,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with stop_requests():
             return _run(arguments)
+    except EndedElsewhere as error:
+        return error.exit_code
     except (SeqrevError, Interrupted) as error:
         console.error(error)
         return error.exit_code
     except typer.TyperException as error:
+        if not is_first():
+            return error.exit_code
         if not arguments:  # the message is the help
             console.note(error.format_message())
         else:

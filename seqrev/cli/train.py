@@ -2,6 +2,7 @@
 
 import math
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from seqrev.cli.generate import fill
 from seqrev.cli.options import DEFAULT_RUNS, ConfigFile, ContinueRun, Device, Json, RunsDir, Seed, Set
 from seqrev.console import Console, Progress
+from seqrev.distributed import World, join
 from seqrev.errors import UsageError
 from seqrev.signals import stop_requests
 
@@ -34,39 +36,67 @@ def command(
 
     In a new run from its dataset to its pictures; with --run from whatever stands there.
     """
-    if run_ is not None and (config is not None or set_ or seed is not None):
+    console = Console(json)
+    with join(device) as world:
+        if world.rank > 0:
+            _follow(device, world)
+            return
+        if steps is not None and run_ is None:
+            raise UsageError("--steps extends a run; a new one has --set.", f"--set train.steps={steps}")
+        run = _choose_run(config, run_, set_, seed, device, runs_dir)
+        if steps is not None:
+            _extend(run, steps, console)
+        console.note(f"Run: {run}")
+        trained = _train(run, device, console, world)
+    _report(console, run, trained)
+
+
+def _choose_run(
+    config: Path | None, run: str | None, set_: list[str] | None, seed: int | None, device: str, runs_dir: Path
+) -> "Run":
+    """The run that is meant, or a new one."""
+    if run is not None and (config is not None or set_ or seed is not None):
         raise UsageError(
             "--run carries on with the configuration of that run; --config, --set and --seed are for a new one.",
-            f"seqrev train --run {run_}",
+            f"seqrev train --run {run}",
         )
-    if steps is not None and run_ is None:
-        raise UsageError("--steps extends a run; a new one has --set.", f"--set train.steps={steps}")
     from seqrev.config import load_config
     from seqrev.generation import start
     from seqrev.runs import Run, find_run
 
-    console = Console(json)
     if device not in ("auto", "cpu"):  # a device that is not there is told before a folder is opened for it
         from seqrev.devices import choose_device
 
         choose_device(device)
-    if run_ is None:
-        run = start(load_config(config, set_ or (), seed), runs_dir)
-    else:
-        run = find_run(run_, runs_dir, Run.has_config, "a configuration")
-        if steps is not None:
-            _extend(run, steps, console)
-    console.note(f"Run: {run}")
+    if run is None:
+        return start(load_config(config, set_ or (), seed), runs_dir)
+    return find_run(run, runs_dir, Run.has_config, "a configuration")
+
+
+def _train(run: "Run", device: str, console: Console, world: World) -> "Trained":
+    """Fill the dataset if need be, and train under a progress bar."""
     with stop_requests() as stop:
         stop.hint = f"seqrev train --run {run}"
         if not run.has_dataset():
             fill(run, console)
+        world.tell(str(run))
 
         from seqrev import experiment
 
         with console.progress(run.config().train.steps, "steps") as progress:
-            trained = experiment.train(run, device, _Reporter(progress), console.note, stop)
-    _report(console, run, trained)
+            return experiment.train(run, device, _Reporter(progress), console.note, stop, world)
+
+
+def _follow(device: str, world: World) -> None:
+    """Train along with the first process, which speaks for all."""
+    from seqrev.runs import Run
+
+    with stop_requests() as stop:
+        run = Run(Path(world.hear()))
+
+        from seqrev import experiment
+
+        experiment.follow(run, device, stop, world)
 
 
 def _extend(run: "Run", steps: int, console: Console) -> None:
