@@ -181,11 +181,12 @@ def _start(device: str, world: World, store: "Store") -> None:
 
 def _explain(error: RuntimeError) -> Exception:
     """What PyTorch raises where another process is gone, in our words; any other error as it is."""
-    text = str(error).strip().splitlines()[0] if str(error).strip() else ""
-    if "onnection" in text or "peer" in text or "gloo" in text.lower() or "NCCL" in text:
+    from torch.distributed import DistError
+
+    if isinstance(error, DistError) or "gloo" in str(error):
         return TrainingError(
-            f"Another process of this training has gone without a word ({text}).",
-            "the same command again, with --run; what torchrun prints says which process it was",
+            "Another process of this training has gone without a word.",
+            "the same command with --run; what torchrun prints says which process it was",
         )
     return error
 
