@@ -79,6 +79,7 @@ class TrainingState:
         self.world = world
         self.step = 0
         self.validated = 0  # the step of the last validation
+        self.reading_is_free = self.device.type == "cpu"  # elsewhere it keeps the program waiting for the device
         self._measured = torch.zeros(2, device=self.device)  # loss and gradient norm, of the first bad step if there is one
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -268,8 +269,8 @@ def train_step(state: TrainingState, sources: Array) -> Step:
         torch.autograd.backward(loss)
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip or math.inf)
     state.update(world.mean(loss.detach()), norm)
-    on_host = state.device.type == "cpu"  # where reading costs nothing
-    value, gradient_norm = state.read() if on_host or is_logged(state.step, config) else (math.nan, math.nan)
+    now = state.reading_is_free or is_logged(state.step, config)
+    value, gradient_norm = state.read() if now else (math.nan, math.nan)
     return Step(state.step, value, lr, gradient_norm, len(sources) * (target.shape[1] - 1))
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from itertools import islice
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqrev.batches import Batches
 from seqrev.config import Config, TrainConfig
 from seqrev.errors import InputError, TrainingError
 from seqrev.evaluation import evaluate
@@ -494,6 +496,101 @@ def test_a_learning_rate_that_is_far_too_large_ends_in_an_error_with_the_weights
     assert events
     assert state.step == events[-1].step < 7
     assert same(after, weights_of(state))
+
+
+def poison_step(monkeypatch: pytest.MonkeyPatch, bad: int) -> None:
+    """Let the loss of one step, counted from 1, be no number, though weights and batch are as they should be."""
+    calls: list[int] = []
+
+    def poisoned(logits: Tensor, labels: Tensor) -> Tensor:
+        if torch.is_grad_enabled():  # not in a validation
+            calls.append(1)
+        return token_loss(logits, labels) * (math.nan if len(calls) == bad else 1.0)
+
+    monkeypatch.setattr("seqrev.training.token_loss", poisoned)
+
+
+@pytest.mark.parametrize(("bad", "seen"), [(1, 0), (2, 3), (4, 3), (5, 6), (7, 6)])
+def test_a_device_that_is_not_waited_for_keeps_the_weights_until_it_is_asked(
+    bad: int, seen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps are read where they are logged (1, 4, 7) and before a validation (6); the device skips every step from the
+    bad one on."""
+    config = tiny(train__log_every=4, train__validate_every=6)
+    expected = TrainingState(config)
+    while expected.step < bad - 1:
+        train_step(expected, Batches(config, ROWS.train)[expected.step])
+    state = TrainingState(config)
+    state.reading_is_free = False
+    poison_step(monkeypatch, bad)
+    events: list[Event] = []
+    with pytest.raises(TrainingError, match=f"stopped at step {bad}: the loss is nan"):
+        events.extend(fit(config, ROWS, state))
+    assert [event.step for event in events] == list(range(1, seen + 1)) + [6] * (bad == 7)
+    assert state.step == expected.step == bad - 1
+    assert same(weights_of(state), weights_of(expected))
+    if bad > 1:
+        for name, moment in state.to_arrays()["optimizer"].items():
+            np.testing.assert_array_equal(moment, expected.to_arrays()["optimizer"][name])
+
+
+def test_a_state_with_an_unread_bad_step_is_not_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = calm(train__log_every=100)
+    state.reading_is_free = False
+    poison_step(monkeypatch, 3)
+    steps = [train_step(state, BATCH) for _ in range(5)]
+    assert math.isfinite(steps[0].loss)
+    assert all(math.isnan(step.loss) for step in steps[1:])
+    with pytest.raises(TrainingError, match="step 3"):
+        state.to_arrays()
+    assert state.step == 2
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary", "alibi", "none"])
+def test_a_step_that_is_not_logged_reads_nothing_from_the_device(positions: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the meta device tensors have no content: whatever would wait for a GPU to know a number fails there."""
+    monkeypatch.setattr("torch.autocast", lambda *arguments, **options: nullcontext())  # knows no meta device
+    state = TrainingState(tiny(model__positions=positions, model__length_scaling=True, train__log_every=4), "meta")
+    monkeypatch.setattr(state.optimizer, "step", lambda: None)
+    state.step = 1
+    assert math.isnan(train_step(state, BATCH).loss)
+    assert math.isnan(train_step(state, BATCH).loss)
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+        train_step(state, BATCH)  # the fourth, which is logged
+
+
+# --- precision and compilation ----------------------------------------------------------------------------------------
+
+
+def test_bfloat16_is_for_products_and_the_weights_stay_float32() -> None:
+    exact, rough = calm(), calm(train__precision="bfloat16")
+    losses = [(train_step(exact, BATCH).loss, train_step(rough, BATCH).loss) for _ in range(5)]
+    assert all(one != other for one, other in losses)
+    assert all(one == pytest.approx(other, rel=0.02) for one, other in losses)
+    assert {value.dtype for value in rough.model.state_dict().values()} == {torch.float32}
+    assert {array.dtype for group in rough.to_arrays().values() for array in group.values()} == {np.dtype(np.float32)}
+    assert validate(exact, ROWS.validation).loss == pytest.approx(validate(rough, ROWS.validation).loss, rel=0.02)
+
+
+def test_a_compiled_training_is_the_same_and_so_are_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled by the backend that only traces; the one that generates code takes minutes."""
+    compiled: list[object] = []
+
+    def trace(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        compiled.append(inputs)
+        return graph.forward
+
+    compile_module = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compile_module(module, backend=trace))
+    plain, state = calm(), calm(train__compile=True)
+    batches = [BATCH, BATCH[:, :2], BATCH[:, :1], BATCH]  # of changing length
+    assert [train_step(state, batch).loss for batch in batches] == pytest.approx(
+        [train_step(plain, batch).loss for batch in batches], rel=1e-5
+    )
+    assert compiled
+    assert state.to_arrays()["model"].keys() == plain.to_arrays()["model"].keys()
+    assert validate(state, ROWS.validation).loss == pytest.approx(validate(plain, ROWS.validation).loss, rel=1e-5)
+    load_weights(plain.model, state.to_arrays()["model"])
 
 
 # --- and it learns ----------------------------------------------------------------------------------------------------
