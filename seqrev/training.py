@@ -312,7 +312,8 @@ def validate(state: TrainingState, sources: Sequence[Sequence[int]]) -> Validati
     for group in in_chunks(sources, state.config.model.heads):
         source, target = to_tensors(group, state.device)
         count = target[:, 1:].numel()
-        logits = state.model.decode(target[:, :-1], state.model.encode(source, padded=False))  # as its forward, but never compiled
+        memory = state.model.encode(source, padded=False)  # as its forward does, which may be compiled for training
+        logits = state.model.decode(target[:, :-1], memory)
         total += float(token_loss(logits, target[:, 1:])) * count
         tokens += count
     result = evaluate(state.model, sources).overall

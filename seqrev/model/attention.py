@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from seqrev.model.positions import NOWHERE, Places, turn
 
+FUSED_DEVICES = {"cuda"}  # where the fused kernel is the faster one; on a CPU, and rows as short as these, it is not
+
 SHORT = 16  # keys; PyTorch's CPU softmax is ten times slower on fewer than on exactly so many
 
 
@@ -46,6 +48,28 @@ def _softmax(scores: Tensor) -> Tensor:
     if missing <= 0 or scores.device.type != "cpu":
         return scores.softmax(dim=-1)
     return functional.pad(scores, (0, missing), value=-math.inf).softmax(dim=-1)[..., :-missing]
+
+
+def fused_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, dropout: float = 0.0, bias: Tensor | None = None
+) -> Tensor:
+    """The values mixed by ``attention_weights``, which are never in memory: one kernel (FlashAttention, Dao et al. 2022).
+
+    Args:
+        query: ``[batch, head, tgt, d_head]``.
+        key: ``[batch, head, src, d_head]``.
+        value: ``[batch, head, src, d_head]``.
+        mask: boolean, True = may attend, broadcasts to ``[batch, head, tgt, src]``; every query sees at least one key.
+        dropout: on the weights.
+        bias: added to the scores, broadcasts to ``[batch, head, tgt, src]``.
+
+    Returns:
+        ``[batch, head, tgt, d_head]``.
+    """
+    if bias is not None:
+        bias = bias.to(query)
+        mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
 
 
 class KeyValueCache:
@@ -118,7 +142,12 @@ class MultiHeadAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, states: Tensor, keys_of: Tensor, mask: Tensor | None = None, places: Places = NOWHERE
+        self,
+        states: Tensor,
+        keys_of: Tensor,
+        mask: Tensor | None = None,
+        places: Places = NOWHERE,
+        with_weights: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Mix the values of ``keys_of`` for every position of ``states``.
 
@@ -127,15 +156,17 @@ class MultiHeadAttention(nn.Module):
             keys_of: those looked at, ``[batch, src, d_model]``.
             mask: boolean, True = may attend, broadcasts to ``[batch, head, tgt, src]``.
             places: where they stand.
+            with_weights: whether the weights are asked for.
 
         Returns:
-            The mixed values ``[batch, tgt, d_model]``, and the weights ``[batch, head, tgt, src]`` before dropout.
+            The mixed values ``[batch, tgt, d_model]``, and the weights ``[batch, head, tgt, src]`` before dropout (where
+            they were not asked for they may be empty).
         """
         if states is keys_of:
             query, key, value = self.queries_keys_values(states, places)
         else:
             query, (key, value) = self.queries(states, places), self.keys_and_values(keys_of, places)
-        return self.mix(query, key, value, mask, places.bias)
+        return self.mix(query, key, value, mask, places.bias, with_weights)
 
     def queries_keys_values(self, states: Tensor, places: Places = NOWHERE) -> tuple[Tensor, Tensor, Tensor]:
         """All three of self-attention, ``[batch, length, d_model]`` to ``[batch, head, length, d_head]`` each."""
@@ -153,11 +184,22 @@ class MultiHeadAttention(nn.Module):
         return self._place_keys(key, places), value
 
     def mix(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: Tensor | None = None
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        bias: Tensor | None = None,
+        with_weights: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Attention over keys and values that are already split into heads; the part that a cache leaves to do."""
-        weights = attention_weights(query, key, mask, self.noise if self.training else 0.0, bias)
-        mixed = self.dropout(weights) @ value
+        noise = self.noise if self.training else 0.0
+        if query.device.type in FUSED_DEVICES and not with_weights and not noise:
+            weights = query.new_empty(0)
+            mixed = fused_attention(query, key, value, mask, self.dropout.p if self.training else 0.0, bias)
+        else:
+            weights = attention_weights(query, key, mask, noise, bias)
+            mixed = self.dropout(weights) @ value
         return self.out_proj(mixed.transpose(1, 2).flatten(2)), weights
 
     def _project(self, states: Tensor, *projections: nn.Linear) -> tuple[Tensor, ...]:

@@ -28,14 +28,16 @@ class EncoderLayer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(d_model)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, states: Tensor, mask: Tensor | None = None, places: Places = NOWHERE) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, states: Tensor, mask: Tensor | None = None, places: Places = NOWHERE, with_weights: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """``states``: ``[batch, src, d_model]``; ``mask``: which source positions are real, ``[batch, 1, 1, src]``.
 
         Returns:
-            New states of the same shape, and the weights ``[batch, head, src, src]``.
+            New states of the same shape, and the weights ``[batch, head, src, src]``, if asked for.
         """
         normed = self.self_attention_norm(states)
-        mixed, weights = self.self_attention(normed, normed, mask, places)
+        mixed, weights = self.self_attention(normed, normed, mask, places, with_weights)
         return self._finish(states, mixed), weights
 
     def keys_and_values(self, states: Tensor, places: Places = NOWHERE) -> tuple[Tensor, Tensor]:
@@ -44,11 +46,11 @@ class EncoderLayer(nn.Module):
 
     def look(
         self, states: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, places: Places = NOWHERE
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Tensor:
         """New states for some positions, ``[batch, some, d_model]``, that look at the keys and values of all."""
         query = self.self_attention.queries(self.self_attention_norm(states), places)
-        mixed, weights = self.self_attention.mix(query, key, value, mask, places.bias)
-        return self._finish(states, mixed), weights
+        mixed, _ = self.self_attention.mix(query, key, value, mask, places.bias, with_weights=False)
+        return self._finish(states, mixed)
 
     def _finish(self, states: Tensor, mixed: Tensor) -> Tensor:
         states = states + self.dropout(mixed)
@@ -99,6 +101,7 @@ class DecoderLayer(nn.Module):
         cache: LayerCache | None = None,
         target_places: Places = NOWHERE,
         source_places: Places = NOWHERE,
+        with_weights: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Args:
             states: target positions, ``[batch, tgt, d_model]``; with a cache only the new ones.
@@ -108,6 +111,7 @@ class DecoderLayer(nn.Module):
             cache: remembers keys and values; None: nothing was seen before.
             target_places: where queries and keys of the self-attention stand; the keys that are new.
             source_places: the same of the cross-attention.
+            with_weights: whether the weights are asked for; else they may be empty.
 
         Returns:
             New states ``[batch, tgt, d_model]``, the self-attention weights ``[batch, head, tgt, tgt so far]`` and the
@@ -117,7 +121,7 @@ class DecoderLayer(nn.Module):
         query, key, value = self.self_attention.queries_keys_values(normed, target_places)
         if cache is not None:
             key, value = cache.target.append(key, value)
-        mixed, self_weights = self.self_attention.mix(query, key, value, causal_mask, target_places.bias)
+        mixed, self_weights = self.self_attention.mix(query, key, value, causal_mask, target_places.bias, with_weights)
         states = states + self.dropout(mixed)
 
         if cache is None or not cache.source.length:
@@ -127,6 +131,6 @@ class DecoderLayer(nn.Module):
         else:
             key, value = cache.source.all()
         query = self.cross_attention.queries(self.cross_attention_norm(states), source_places)
-        mixed, cross_weights = self.cross_attention.mix(query, key, value, source_mask, source_places.bias)
+        mixed, cross_weights = self.cross_attention.mix(query, key, value, source_mask, source_places.bias, with_weights)
         states = states + self.dropout(mixed)
         return states + self.dropout(self.feed_forward(self.feed_forward_norm(states))), self_weights, cross_weights

@@ -106,7 +106,7 @@ class Transformer(nn.Module):
         Without gradients a long source is read in blocks, so that memory grows linearly with its length.
         """
         if torch.is_grad_enabled():
-            return self._encode(source, padded)[0]
+            return self._encode(source, padded, with_weights=False)[0]
         memory = self._embed_source(source, padded)
         states = memory.states
         block = max(1, SCORES_AT_ONCE // (len(source) * self.config.heads * source.shape[1]))
@@ -114,8 +114,7 @@ class Transformer(nn.Module):
         for layer in self.encoder_layers:
             key, value = layer.keys_and_values(states, self._relate_source(memory, slice(0)))
             seen = [
-                layer.look(states[:, some], key, value, memory.mask, self._relate_source(memory, some))[0]
-                for some in blocks
+                layer.look(states[:, some], key, value, memory.mask, self._relate_source(memory, some)) for some in blocks
             ]
             states = torch.cat(seen, dim=1)
         return memory._replace(states=self.encoder_norm(states))
@@ -125,7 +124,7 @@ class Transformer(nn.Module):
 
         With a cache from ``new_cache``, ``target`` holds only the tokens that were not given before.
         """
-        return self._decode(target, memory, cache)[0]
+        return self._decode(target, memory, cache, with_weights=False)[0]
 
     def new_cache(self) -> list[LayerCache]:
         """An empty memory of keys and values for ``decode``, one for each decoder layer."""
@@ -133,16 +132,16 @@ class Transformer(nn.Module):
 
     def attention_maps(self, source: Tensor, target: Tensor) -> AttentionMaps:
         """Who looks where, in every layer and head, when ``target`` is decoded; call it in evaluation mode."""
-        memory, encoder = self._encode(source, padded=True)
-        _, decoder, cross = self._decode(target, memory, None)
+        memory, encoder = self._encode(source, padded=True, with_weights=True)
+        _, decoder, cross = self._decode(target, memory, None, with_weights=True)
         return AttentionMaps(tuple(encoder), tuple(decoder), tuple(cross))
 
-    def _encode(self, source: Tensor, padded: bool) -> tuple[Memory, list[Tensor]]:
+    def _encode(self, source: Tensor, padded: bool, with_weights: bool) -> tuple[Memory, list[Tensor]]:
         memory = self._embed_source(source, padded)
         states, places = memory.states, self._relate_source(memory)
         maps = []
         for layer in self.encoder_layers:
-            states, weights = layer(states, memory.mask, places)
+            states, weights = layer(states, memory.mask, places, with_weights)
             maps.append(weights)
         return memory._replace(states=self.encoder_norm(states)), maps
 
@@ -163,7 +162,7 @@ class Transformer(nn.Module):
         return relate(self.config, memory.positions[:, some], memory.positions, visible=memory.lengths)
 
     def _decode(
-        self, target: Tensor, memory: Memory, cache: list[LayerCache] | None
+        self, target: Tensor, memory: Memory, cache: list[LayerCache] | None, with_weights: bool
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         past = cache[0].target.length if cache else 0
         seen = past + target.shape[1]
@@ -186,7 +185,14 @@ class Transformer(nn.Module):
         self_maps, cross_maps = [], []
         for index, layer in enumerate(self.decoder_layers):
             states, self_weights, cross_weights = layer(
-                states, memory.states, mask, memory.mask, cache[index] if cache else None, target_places, source_places
+                states,
+                memory.states,
+                mask,
+                memory.mask,
+                cache[index] if cache else None,
+                target_places,
+                source_places,
+                with_weights,
             )
             self_maps.append(self_weights)
             cross_maps.append(cross_weights)

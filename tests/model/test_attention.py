@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from seqrev.model.attention import KeyValueCache, MultiHeadAttention, attention_weights
+from seqrev.model.attention import KeyValueCache, MultiHeadAttention, attention_weights, fused_attention
 
 BATCH, HEADS, TGT, SRC, D_HEAD = 3, 4, 5, 7, 6
 
@@ -146,6 +146,40 @@ def test_self_attention_is_pytorchs_with_the_same_weights_and_gradients(heads: i
         torch.autograd.backward((output**2).sum())
     gradients = [getattr(ours, name).weight.grad for name in ("q_proj", "k_proj", "v_proj")]
     torch.testing.assert_close(torch.cat(gradients), theirs.in_proj_weight.grad, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("with_bias", [False, True], ids=["", "bias"])
+@pytest.mark.parametrize("kind", MASKS)
+def test_the_fused_kernel_mixes_values_as_the_weights_do(kind: str, with_bias: bool) -> None:
+    query, key, value = draw(BATCH, HEADS, TGT, D_HEAD), draw(BATCH, HEADS, SRC, D_HEAD, seed=1), draw(BATCH, HEADS, SRC, 3)
+    mask, bias = mask_of(kind), draw(1, HEADS, TGT, SRC, seed=2) if with_bias else None
+    assert_close(
+        fused_attention(query, key, value, mask, bias=bias), attention_weights(query, key, mask, bias=bias) @ value
+    )
+
+
+def test_the_kernel_is_fused_only_where_nobody_asks_for_weights_and_no_noise_is_added(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("seqrev.model.attention.FUSED_DEVICES", {"cpu"})
+    attention = MultiHeadAttention(8, 2, noise=1.0).double().eval()
+    states, keys_of = draw(BATCH, TGT, 8), draw(BATCH, SRC, 8, seed=1)
+    (plain, weights), (fused, empty) = (attention(states, keys_of, with_weights=asked) for asked in (True, False))
+    assert_close(fused, plain)
+    assert (weights.shape, empty.numel()) == ((BATCH, 2, TGT, SRC), 0)
+    assert attention.train()(states, keys_of, with_weights=False)[1].shape == weights.shape
+    assert not torch.equal(*(attention(states, keys_of, with_weights=False)[0] for _ in range(2)))
+    monkeypatch.undo()
+    assert attention.eval()(states, keys_of, with_weights=False)[1].shape == weights.shape
+
+
+def test_the_fused_kernel_drops_out_in_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqrev.model.attention.FUSED_DEVICES", {"cpu"})
+    attention = MultiHeadAttention(8, 2, dropout=0.5).double()
+    states = draw(BATCH, TGT, 8)
+    assert not torch.equal(*(attention(states, states, with_weights=False)[0] for _ in range(2)))
+    attention.eval()
+    assert torch.equal(*(attention(states, states, with_weights=False)[0] for _ in range(2)))
 
 
 @pytest.mark.parametrize("heads", [1, 3])

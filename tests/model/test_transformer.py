@@ -1,5 +1,6 @@
 """Laws of the whole model, whatever its weights."""
 
+import copy
 import functools
 import itertools
 import math
@@ -419,6 +420,29 @@ def test_every_scheme_needs_no_mask_where_sources_are_equally_long(placed: Trans
         memory, chosen = placed.encode(source, padded=False), torch.tensor([2, 0])
         assert memory.mask is None
         assert_close(placed.decode(target[chosen], memory.select(chosen)), expected[chosen])
+
+
+def test_every_scheme_is_the_same_with_the_fused_kernel(placed: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = batch(some(3, 7, 1)), torch.tensor(some(5, 5, 5, seed=1))
+
+    placed = copy.deepcopy(placed).requires_grad_()
+
+    def logits_and_gradients() -> list[Tensor]:
+        logits = placed(source, target)
+        with torch.no_grad():  # source in blocks, target one by one from a cache
+            memory, cache = placed.encode(source), placed.new_cache()
+            cached = torch.cat([placed.decode(part, memory, cache) for part in torch.split(target, 1, dim=1)], dim=1)
+        return [logits, cached, *torch.autograd.grad(logits.square().sum(), list(placed.parameters()))]
+
+    expected, maps = logits_and_gradients(), placed.attention_maps(source, target)
+    monkeypatch.setattr("seqrev.model.attention.FUSED_DEVICES", {"cpu"})
+    monkeypatch.setattr("seqrev.model.attention.attention_weights", None)  # is not called
+    for one, other in zip(logits_and_gradients(), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    monkeypatch.undo()
+    monkeypatch.setattr("seqrev.model.attention.FUSED_DEVICES", {"cpu"})
+    for layer, same in zip(placed.attention_maps(source, target), maps, strict=True):
+        assert all(one.equal(other) for one, other in zip(layer, same, strict=True))
 
 
 def test_every_scheme_treats_a_row_as_if_it_were_alone(placed: Transformer) -> None:
