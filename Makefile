@@ -3,7 +3,7 @@ PYTHON ?= python3
 CONFIG ?= configs/small.yaml
 BIN := .venv/bin
 
-.PHONY: help train test test-slow lint format clean
+.PHONY: help train test test-slow lint format bench-gpu clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ lint: .venv/installed-dev  ## Check style, types and the direction of imports
 format: .venv/installed-dev  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench-gpu: .venv/installed  ## Measure training of configs/base.yaml on a GPU against nn.Transformer
+	$(BIN)/python benchmarks/gpu.py
 
 clean:  ## Remove the environment and the caches; runs stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
