@@ -1,12 +1,13 @@
 """Looking inside: where a trained model looks while it answers, and how well that is the anti-diagonal.
 
-Layers and heads are counted from 1, as they are printed. In every cross-attention map, row ``t`` is the step at which
-``output[t]`` is emitted, and columns are source positions, ``<BOS>`` first.
+Layers and heads are counted from 1, as they are printed. Rows look, columns are looked at. In the decoder's maps (its
+self-attention and the cross-attention), row ``t`` is the step at which ``output[t]`` is emitted; columns of the source
+begin with ``<BOS>``.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,12 @@ from seqrev.model.transformer import AttentionMaps, Transformer
 from seqrev.task import apply_rule, frame, source_of_output
 
 Weights = NDArray[np.float32]
+Kind = Literal["cross", "encoder", "decoder"]
+NAMES: dict[Kind, str] = {
+    "cross": "cross-attention",
+    "encoder": "encoder self-attention",
+    "decoder": "decoder self-attention",
+}
 MOST_WEIGHTS = 300_000_000  # of all maps of one sequence: 1.2 GB
 
 
@@ -51,13 +58,47 @@ class Attention:
 
     @property
     def source_tokens(self) -> list[str]:
-        """Labels of the columns, one for each source position."""
+        """The tokens that the encoder reads, one for each source position."""
         return ["<BOS>", *map(str, self.source), "<EOS>"]
 
     @property
     def emitted_tokens(self) -> list[str]:
-        """Labels of the rows, one for each step: the token emitted there."""
+        """The token emitted at each step of the decoder."""
         return [*map(str, self.answer.output), *(["<EOS>"] if self.answer.finished else [])]
+
+    @property
+    def target_tokens(self) -> list[str]:
+        """The token that the decoder reads at each step: the one emitted before, at the first step ``<BOS>``."""
+        return ["<BOS>", *self.emitted_tokens[:-1]]
+
+    def tokens(self, kind: Kind) -> tuple[list[str], list[str]]:
+        """Labels of the rows and of the columns."""
+        if kind == "encoder":
+            return self.source_tokens, self.source_tokens
+        return self.emitted_tokens, self.source_tokens if kind == "cross" else self.target_tokens
+
+    @property
+    def right_places(self) -> list[int]:
+        """The source position where the rule looks in each row of cross-attention; none for the row of ``<EOS>``."""
+        wanted = source_of_output(np.array(self.source)) + 1
+        return [int(place) for place in wanted[: len(self.answer.output)]]
+
+    def weights(self, kind: Kind = "cross", layer: int | None = None) -> Weights:
+        """The maps of a layer (None: the last), ``[head, tgt, src]``.
+
+        Raises:
+            UsageError: there is no such layer.
+        """
+        layers = getattr(self.maps, kind)
+        layer = len(layers) if layer is None else layer
+        if not 1 <= layer <= len(layers):
+            side = "encoder" if kind == "encoder" else "decoder"
+            raise UsageError(f"There is no {side} layer {layer}; this model has 1 to {len(layers)}.", "--layer 1")
+        return np.asarray(layers[layer - 1][0], dtype=np.float32)
+
+    def all_weights(self, kind: Kind = "cross") -> Weights:
+        """The maps of all layers, ``[layer, head, tgt, src]``."""
+        return np.stack([self.weights(kind, layer + 1) for layer in range(len(getattr(self.maps, kind)))])
 
     def cross(self, layer: int) -> Weights:
         """Cross-attention of a decoder layer, ``[head, tgt, src]``.
@@ -65,21 +106,18 @@ class Attention:
         Raises:
             UsageError: there is no such layer.
         """
-        layers = self.maps.cross
-        if not 1 <= layer <= len(layers):
-            raise UsageError(f"There is no decoder layer {layer}; this model has 1 to {len(layers)}.", "--layer 1")
-        return np.asarray(layers[layer - 1][0], dtype=np.float32)
+        return self.weights("cross", layer)
 
     def anti_diagonal(self, layer: int) -> list[AntiDiagonal]:
         """Scores of a layer: the mean over its heads first, then each head."""
-        wanted = source_of_output(np.array(self.source))
-        rows = min(len(self.answer.output), len(wanted))
-        return _scores(layer, self.cross(layer)[None, :, :rows], wanted[None, :rows] + 1)
+        wanted = np.array(self.right_places, dtype=np.int64)
+        return _scores(layer, self.cross(layer)[None, :, : len(wanted)], wanted[None])
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """All maps and their labels, as they are saved with ``--arrays``: layers stacked, ``[layer, head, tgt, src]``."""
-        stacked = {kind: np.stack([layer[0].numpy() for layer in layers]) for kind, layers in self.maps._asdict().items()}
-        return {**stacked, "source_tokens": np.array(self.source_tokens), "emitted_tokens": np.array(self.emitted_tokens)}
+        maps: dict[str, NDArray[Any]] = {kind: self.all_weights(kind) for kind in NAMES}
+        labels = ("source_tokens", "target_tokens", "emitted_tokens")
+        return {**maps, **{name: np.array(getattr(self, name)) for name in labels}}
 
 
 def attend(model: Transformer, source: Sequence[int], beam: int = 1) -> Attention:

@@ -10,7 +10,7 @@ from seqrev import interpret
 from seqrev.config import ModelConfig
 from seqrev.decoding import Decoded, decode
 from seqrev.errors import UsageError
-from seqrev.interpret import AntiDiagonal, Attention, anti_diagonal, attend, scores_to_json
+from seqrev.interpret import AntiDiagonal, Attention, Kind, anti_diagonal, attend, scores_to_json
 from seqrev.model.transformer import AttentionMaps, Transformer
 from seqrev.task import BOS, EOS, FIRST_SYMBOL, vocabulary_size
 
@@ -144,6 +144,31 @@ def test_an_answer_that_did_not_end_has_no_row_for_eos() -> None:
     assert attention.emitted_tokens == ["8", "4", "4"]
 
 
+def test_each_kind_of_attention_has_its_own_labels() -> None:
+    attention = seen([4, 8, 2], Decoded([2, 8], False, -1.0), np.array([FIRST_HEAD[:2]]))
+    assert attention.tokens("cross") == (["2", "8"], ["<BOS>", "4", "8", "2", "<EOS>"])
+    assert attention.tokens("decoder") == (["2", "8"], ["<BOS>", "2"])
+    assert attention.tokens("encoder") == (["<BOS>", "4", "8", "2", "<EOS>"],) * 2
+    assert attention.right_places == [3, 2]
+
+
+def test_each_kind_of_attention_has_its_own_maps() -> None:
+    model = loud(encoder_layers=3)
+    attention = attend(model, [4, 8, 2])
+    fed = [BOS, *(symbol + FIRST_SYMBOL for symbol in attention.answer.output)][: len(attention.emitted_tokens)]
+    maps = model.attention_maps(torch.tensor([[BOS, 7, 11, 5, EOS]]), torch.tensor([fed]))
+    kinds: tuple[Kind, ...] = ("cross", "encoder", "decoder")
+    for kind, layers in zip(kinds, (maps.cross, maps.encoder, maps.decoder), strict=True):
+        assert attention.all_weights(kind).shape[:2] == (len(layers), 2)
+        for layer, expected in enumerate(layers, start=1):
+            np.testing.assert_allclose(attention.weights(kind, layer), expected[0].numpy(), atol=1e-6)
+        assert np.array_equal(attention.weights(kind), attention.weights(kind, len(layers)))
+        rows, columns = attention.tokens(kind)
+        assert attention.weights(kind).shape[1:] == (len(rows), len(columns))
+    with pytest.raises(UsageError, match="no encoder layer 4"):
+        attention.weights("encoder", 4)
+
+
 @pytest.mark.parametrize(
     ("answer", "correct"),
     [
@@ -190,9 +215,10 @@ def test_a_map_has_one_row_for_each_step_as_it_was_seen_then(eos: float, beam: i
 def test_arrays_have_the_shapes_that_their_labels_say(eos: float) -> None:
     attention = attend(loud(eos=eos, encoder_layers=3), [4, 8, 2])
     arrays = attention.to_arrays()
-    assert set(arrays) == {"encoder", "decoder", "cross", "source_tokens", "emitted_tokens"}
+    assert set(arrays) == {"encoder", "decoder", "cross", "source_tokens", "target_tokens", "emitted_tokens"}
     assert arrays["source_tokens"].tolist() == attention.source_tokens
     assert arrays["emitted_tokens"].tolist() == attention.emitted_tokens
+    assert arrays["target_tokens"].tolist() == ["<BOS>", *attention.emitted_tokens][:-1]
     columns, rows = len(arrays["source_tokens"]), len(arrays["emitted_tokens"])
     assert arrays["encoder"].shape == (3, 2, columns, columns)
     assert arrays["decoder"].shape == (2, 2, rows, rows)
