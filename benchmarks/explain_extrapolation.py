@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from seqrev import plots
 from seqrev.api import Reverser, load
 from seqrev.data import fresh_sequences
-from seqrev.experiment import draw_attention
+from seqrev.pictures import draw_attention
 from seqrev.task import apply_rule, frame, source_of_output
 
 LENGTHS = (10, 200, 2000)

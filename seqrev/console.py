@@ -11,10 +11,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from seqrev.errors import SeqrevError
 from seqrev.signals import Interrupted
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 5.0  # of progress, where there is no terminal
 
@@ -33,6 +36,20 @@ class Console:
         """A piece of the result, for people."""
         if not self.json_mode:
             self._write(visible(text))
+
+    @property
+    def colours(self) -> bool:
+        """Whether the result may be coloured."""
+        return sys.stdout is not None and is_live(sys.stdout)
+
+    def styled(self, text: "Text") -> None:
+        """A piece of the result, for people, in colour where that is allowed."""
+        if self.colours and not self.json_mode:
+            from rich.console import Console as RichConsole
+
+            RichConsole(file=sys.stdout, highlight=False).print(text, soft_wrap=True)
+        else:
+            self.data(text.plain)
 
     def document(self, value: Any) -> None:
         """The result, or a line of it, as JSON; only with ``--json``."""

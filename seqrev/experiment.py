@@ -3,6 +3,7 @@
 ``fit`` knows nothing of files and ``runs`` nothing of training; here they meet.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -10,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from matplotlib.figure import Figure
 
-from seqrev import plots
+from seqrev import learning, plots
 from seqrev.checkpoints import KEEP, Checkpoint, Shapes, largest_file, newest_first, save_checkpoint
 from seqrev.data import load_split
 from seqrev.devices import choose_device
 from seqrev.distributed import ALONE, World
 from seqrev.errors import InputError, SeqrevError, StorageError
-from seqrev.interpret import AntiDiagonal, Attention, anti_diagonal, attend
+from seqrev.interpret import AntiDiagonal, anti_diagonal, attend
+from seqrev.pictures import draw_attention, longest
 from seqrev.resources import check_disk, check_memory
 from seqrev.runs import MetricsWriter, Run, now, read_metrics
 from seqrev.signals import Interrupted, StopRequest
@@ -194,6 +195,7 @@ def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event],
     config = state.config.train
     metrics = MetricsWriter(run.metrics, state.step, validated=state.validated == state.step)
     began = time.monotonic() - metrics.seconds
+    watched = longest(rows.validation, learning.LONGEST)
     saved = state.step
 
     def save(validation: Validation | None) -> None:
@@ -216,8 +218,11 @@ def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event],
             if isinstance(event, Validation):
                 metrics.append(event="validation", **values)
                 save(event)
-            elif is_logged(event.step, config):
-                metrics.append(event="train", **values)
+            else:
+                if is_logged(event.step, config):
+                    metrics.append(event="train", **values)
+                if learning.is_kept(event.step, config.steps):
+                    learning.keep(run.learning, state.model, watched, event.step, event.loss)
             listen(event)
     except Interrupted as signal:
         stop.patient = False
@@ -239,32 +244,7 @@ def _finish(run: Run, state: TrainingState, test: list[list[int]]) -> Trained:
     state.model.eval()
     score, *_ = anti_diagonal(state.model, test)
     pictures = [run.path / "loss.png", run.path / "attention.png"]
-    plots.save_figure(plots.loss_curve(history, f"{run}: loss and exact match"), pictures[0])
+    plots.save_figure(plots.training_curves(history, f"Training of {run}"), pictures[0])
     plots.save_figure(draw_attention(attend(state.model, longest(test)), str(run)), pictures[1])
-    validation = Validation(last["step"], last["loss"], last["exact_match"], last["token_accuracy"])
+    validation = Validation(**{name: last.get(name, math.nan) for name in Validation.__dataclass_fields__})
     return Trained(state.step, validation, last["seconds"], score, pictures)
-
-
-def longest(sequences: list[list[int]], at_most: int = 20) -> list[int]:
-    """The first of the longest sequences (of those that a picture has room for), to be shown as an example."""
-    fitting = [sequence for sequence in sequences if len(sequence) <= at_most] or sequences
-    return max(fitting, key=len)
-
-
-def draw_attention(attention: Attention, name: str, layer: int | None = None, head: int | None = None) -> Figure:
-    """The cross-attention of a decoder layer (None: the last) as a figure, with the sequence and the answer above it."""
-    layer = layer or len(attention.maps.cross)
-    verdict = "right" if attention.correct else "wrong"
-    scores = attention.anti_diagonal(layer)
-    score = scores[head or 0]
-    title = (
-        f"{name}: cross-attention of decoder layer {layer} of {len(attention.maps.cross)}\n"
-        f"{_words(attention.source)} → {_words(attention.answer.output)} ({verdict}), "
-        f"anti-diagonal mass {score.mass:.2f}, hit {score.hit:.2f}"
-    )
-    return plots.attention_maps(attention.cross(layer), attention.emitted_tokens, attention.source_tokens, title, head)
-
-
-def _words(symbols: list[int]) -> str:
-    shown = " ".join(map(str, symbols[:20]))
-    return shown + (" …" if len(symbols) > 20 else "")

@@ -111,7 +111,7 @@ class Attention:
     def anti_diagonal(self, layer: int) -> list[AntiDiagonal]:
         """Scores of a layer: the mean over its heads first, then each head."""
         wanted = np.array(self.right_places, dtype=np.int64)
-        return _scores(layer, self.cross(layer)[None, :, : len(wanted)], wanted[None])
+        return score_map(layer, self.cross(layer)[None, :, : len(wanted)], wanted[None])
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """All maps and their labels, as they are saved with ``--arrays``: layers stacked, ``[layer, head, tgt, src]``."""
@@ -133,7 +133,7 @@ def attend(model: Transformer, source: Sequence[int], beam: int = 1) -> Attentio
     Raises:
         UsageError: the maps, which grow with the square of the length, would take too much memory.
     """
-    weights = _maps(model) * model.config.heads * (len(source) + 2) ** 2
+    weights = count_maps(model) * model.config.heads * (len(source) + 2) ** 2
     if weights > MOST_WEIGHTS:
         raise UsageError(
             f"The maps of {len(source):,} symbols have {weights:,} weights; at most {MOST_WEIGHTS:,} are kept.",
@@ -164,13 +164,13 @@ def anti_diagonal(model: Transformer, sources: Sequence[Sequence[int]], layer: i
     device = model.output.weight.device
     total: NDArray[np.float64] | None = None
     rows = 0
-    for chunk in in_chunks(sources, _maps(model) * model.config.heads):
+    for chunk in in_chunks(sources, count_maps(model) * model.config.heads):
         source = torch.from_numpy(frame(chunk)).to(device)
         target = torch.from_numpy(frame(apply_rule(chunk))).to(device)
         content = chunk.shape[1]
         with torch.inference_mode():
             weights = model.attention_maps(source, target[:, :-1]).cross[layer - 1][:, :, :content].cpu().numpy()
-        scores = _scores(layer, weights, source_of_output(chunk) + 1)
+        scores = score_map(layer, weights, source_of_output(chunk) + 1)
         sums = np.array([[score.mass, score.hit] for score in scores]) * chunk.size
         total = sums if total is None else total + sums
         rows += chunk.size
@@ -179,13 +179,19 @@ def anti_diagonal(model: Transformer, sources: Sequence[Sequence[int]], layer: i
     return [AntiDiagonal(layer, head or None, float(mass), float(hit)) for head, (mass, hit) in enumerate(total / rows)]
 
 
-def _maps(model: Transformer) -> int:
+def count_maps(model: Transformer) -> int:
     """Attention maps in one forward pass: self-attention of every layer, and cross-attention of the decoder's."""
     return len(model.encoder_layers) + 2 * len(model.decoder_layers)
 
 
-def _scores(layer: int, weights: Weights, wanted: NDArray[np.integer]) -> list[AntiDiagonal]:
-    """``weights``: content rows only, ``[batch, head, rows, src]``; ``wanted``: source positions, ``[batch, rows]``."""
+def score_map(layer: int, weights: Weights, wanted: NDArray[np.integer]) -> list[AntiDiagonal]:
+    """Scores of a layer over all rows given: the mean over its heads first, then each head.
+
+    Args:
+        layer: its number, counted from 1.
+        weights: content rows only, ``[batch, head, rows, src]``.
+        wanted: where they should look, source positions, ``[batch, rows]``.
+    """
     if not wanted.size:  # an empty answer looks nowhere
         return [AntiDiagonal(layer, head or None, 0.0, 0.0) for head in range(weights.shape[1] + 1)]
     with_mean = np.concatenate((weights.mean(axis=1, keepdims=True), weights), axis=1)

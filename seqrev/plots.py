@@ -1,27 +1,25 @@
-"""Arrays to pictures (PNG, SVG or PDF). Knows nothing of models or runs, and keeps no global state (no pyplot)."""
+"""Curves of a training and of an evaluation, and how figures are saved (PNG, SVG, PDF, GIF). No global state, no pyplot."""
 
 import io
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
+from PIL import Image
 
 from seqrev.errors import InputError, StorageError, UsageError
 from seqrev.files import write_whole
 
 FORMATS = ("png", "svg", "pdf")
-_COLOURS = {"train": "#0072B2", "validation": "#D55E00", "exact": "#009E73"}  # Okabe and Ito: safe for the colour-blind
-_CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe, Ito: for the colour-blind
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # no "building the font cache" on the first start
 
 
@@ -49,8 +47,29 @@ def save_figure(figure: Figure, path: Path) -> None:
     _write(path, buffer.getvalue())
 
 
-def loss_curve(metrics: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Training and validation loss (log scale), and below them the exact match on validation, over the steps.
+def save_film(figures: Iterable[Figure], path: Path, seconds: float = 0.6, pause: float = 3.0) -> None:
+    """Write figures of one size as an animated GIF that begins again after a pause.
+
+    Raises:
+        UsageError: another suffix.
+        InputError: the file cannot be written.
+    """
+    check_format(path, ("gif",))
+    pages = []
+    for figure in figures:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=100)
+        pages.append(Image.open(buffer).convert("RGB").quantize(dither=Image.Dither.NONE))
+    buffer = io.BytesIO()
+    times = [round(1000 * seconds)] * (len(pages) - 1) + [round(1000 * pause)]
+    pages[0].save(buffer, format="GIF", save_all=True, append_images=pages[1:], duration=times, loop=0)
+    _write(path, buffer.getvalue())
+
+
+def training_curves(metrics: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """What happened in a training, over its steps: losses, exact match, anti-diagonal, learning rate.
+
+    A panel for which there is nothing in the metrics (those of an older version) is left out.
 
     Args:
         metrics: rows of ``metrics.jsonl``.
@@ -58,25 +77,66 @@ def loss_curve(metrics: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """
     train = [row for row in metrics if row.get("event") == "train"]
     validation = [row for row in metrics if row.get("event") == "validation"]
-    figure = Figure(figsize=(7.5, 5.5), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    figure.suptitle(title)
-    steps, losses = [row["step"] for row in train], [row["loss"] for row in train]
-    above.semilogy(steps, losses, color=_COLOURS["train"], alpha=0.25, linewidth=0.8)
-    above.semilogy(steps, _smooth(losses), color=_COLOURS["train"], label="training (bold: smoothed)")
-    style: dict[str, Any] = {"marker": "o", "markersize": 5}
-    steps = [row["step"] for row in validation]
-    above.semilogy(steps, [row["loss"] for row in validation], color=_COLOURS["validation"], label="validation", **style)
-    above.set_ylabel("cross-entropy (nats per token)")
-    above.legend(frameon=False)
-    above.grid(alpha=0.3)
-    below.plot(steps, [row["exact_match"] for row in validation], color=_COLOURS["exact"], **style)
-    below.set_ylabel("exact match")
-    below.set_ylim(-0.05, 1.05)
-    below.set_xlabel("step")
-    below.set_xlim(left=0)
-    below.grid(alpha=0.3)
+    panels = [
+        ("loss (nats per token)", 2.4, [_Line("training", train, "loss", 0), _Line("validation", validation, "loss", 1)]),
+        ("exact match", 1.0, [_Line("", validation, "exact_match", 2)]),
+        ("anti-diagonal", 1.0, [_Line("mass", validation, "mass", 3), _Line("hit", validation, "hit", 4)]),
+        ("learning rate", 0.8, [_Line("", train, "lr", 6)]),
+    ]
+    panels = [panel for panel in panels if any(line.key in row for line in panel[2] for row in line.rows)]
+    heights = [height for _, height, _ in panels]
+    figure = Figure(figsize=(7.0, 1.2 + 1.1 * sum(heights)), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    column = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+    for axes, (label, _, lines) in zip(column, panels, strict=True):
+        _panel(axes, label, lines)
+    column[-1].set_xlabel("step")
+    column[-1].set_xlim(0, max(row["step"] for row in (*train, *validation)))
+    figure.align_ylabels()
     return figure
+
+
+class _Line(NamedTuple):
+    """One value of the metrics over the steps."""
+
+    name: str
+    rows: Sequence[Mapping[str, Any]]
+    key: str
+    colour: int
+
+
+def _panel(axes: Axes, label: str, lines: Sequence[_Line]) -> None:
+    """One quantity over the steps, its lines named at their ends."""
+    ends = []
+    for line in lines:
+        points = [(row["step"], row[line.key]) for row in line.rows if line.key in row]
+        if not points:
+            continue
+        steps, values = zip(*points, strict=True)
+        colour = _CYCLE[line.colour]
+        if line.name == "training":
+            axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
+            values = tuple(_smooth(values))
+        marker = "o" if line.rows[0]["event"] == "validation" else ""
+        axes.plot(steps, values, color=colour, marker=marker, markersize=4, linewidth=1.4, label=line.name, clip_on=False)
+        ends.append((float(values[-1]), line.name, colour))
+    axes.set_ylabel(label, fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3)
+    if label.startswith("loss"):
+        axes.set_yscale("log")
+    elif label == "learning rate":
+        axes.set_ylim(bottom=0)
+        axes.ticklabel_format(axis="y", scilimits=(-2, 3))
+    else:
+        axes.set_ylim(-0.03, 1.03)
+    ends.sort()  # names stand beside the ends of their curves, above one another where these meet
+    for place, (value, name, colour) in enumerate(ends):
+        shift = 0.0 if len(ends) == 1 else 12.0 * place - 6.0
+        axes.annotate(
+            name, (1, value), (6, shift), ("axes fraction", "data"), "offset points", color=colour, fontsize=9, va="center"
+        )
 
 
 def _smooth(losses: Sequence[float]) -> NDArray[np.float64]:
@@ -115,84 +175,16 @@ def accuracy_by_length(curves: Sequence[Curve], trained: tuple[int, int], title:
         axes.fill_between(curve.lengths, low, high, color=colour, alpha=0.12, linewidth=0)
         axes.plot(curve.lengths, curve.exact_match, color=colour, marker=marker, markersize=5, label=curve.label)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(axis="x", labelsize=8)
     axes.set_xlabel("length of the sequence")
     axes.set_ylabel("exact match")
     axes.set_ylim(-0.03, 1.03)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=8, loc="center left" if len(curves) == 1 else "best")
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4)  # clear of all curves
     return figure
-
-
-def attention_maps(
-    weights: NDArray[np.floating[Any]],
-    row_labels: Sequence[str],
-    column_labels: Sequence[str],
-    title: str,
-    head: int | None = None,
-) -> Figure:
-    """Heatmaps of one layer: the mean over the heads, large, and every head beside it; or one head alone.
-
-    Args:
-        weights: ``[head, tgt, src]``, each row summing to one; the colour scale is 0 to 1 everywhere.
-        row_labels: the token emitted at each target step.
-        column_labels: the source tokens.
-        title: stands above the picture.
-        head: counted from 1: draw only this one; None: all of them.
-    """
-    heads, rows, columns = weights.shape
-    cell = min(0.42, 9.0 / max(rows, columns))  # inches
-    width, height = max(3.0, cell * columns), max(2.4, cell * rows)
-    margin_x, margin_y = 1.1, 1.9  # for labels and titles
-    alone = head is not None or heads == 1
-    across = math.ceil(math.sqrt(heads))
-    down = math.ceil(heads / across)
-    figure = Figure(figsize=((1 if alone else 2) * width + 1 + margin_x, max(3.2, height + margin_y)), layout="constrained")
-    figure.suptitle(title, fontsize=10)
-    if alone:
-        shown = head or 1
-        shared: list[Axes] = [figure.add_subplot()]
-        image = _heatmap(shared[0], weights[shown - 1], row_labels, column_labels)
-        shared[0].set_title(f"head {shown} of {heads}", fontsize=9)
-    else:
-        grid = figure.add_gridspec(down, 2 * across)
-        shared = [figure.add_subplot(grid[:, :across])]
-        image = _heatmap(shared[0], weights.mean(axis=0), row_labels, column_labels)
-        shared[0].set_title(f"mean of {heads} heads", fontsize=9)
-        for index in range(heads):
-            axes = figure.add_subplot(grid[index // across, across + index % across])
-            _heatmap(axes, weights[index], (), ())
-            axes.set_title(f"head {index + 1}", fontsize=9)
-            shared.append(axes)
-    figure.colorbar(image, ax=shared, label="attention weight", shrink=0.9)
-    return figure
-
-
-def _heatmap(
-    axes: Axes, weights: NDArray[np.floating[Any]], row_labels: Sequence[str], column_labels: Sequence[str]
-) -> AxesImage:
-    """One map; without labels it is a small one, whose axes are those of the large one beside it."""
-    image = axes.imshow(weights, cmap="viridis", vmin=0.0, vmax=1.0, interpolation="nearest", aspect="equal")
-    if not row_labels:
-        axes.set_xticks([])
-        axes.set_yticks([])
-        return image
-    axes.set_xlabel("source position (token read)")
-    axes.set_ylabel("target step (token emitted)")
-    _label(axes.xaxis, column_labels, upright=True)
-    _label(axes.yaxis, row_labels)
-    return image
-
-
-def _label(axis: Axis, labels: Sequence[str], upright: bool = False) -> None:
-    """Name every position as long as there is room; beyond that number them."""
-    if len(labels) > 26:
-        axis.set_major_locator(MaxNLocator(integer=True, nbins=10))
-        return
-    axis.set_ticks(range(len(labels)), labels, fontsize=8)
-    for text in axis.get_ticklabels() if upright else ():
-        text.set_rotation(90 if len(text.get_text()) > 2 else 0)
 
 
 def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:

@@ -68,6 +68,11 @@ class Run:
         """One JSON object for each event of the training."""
         return self.path / "metrics.jsonl"
 
+    @property
+    def learning(self) -> Path:
+        """Attention at a series of training steps."""
+        return self.path / "learning"
+
     def check_folders(self) -> None:
         """Refuse a run whose folders lead elsewhere: what is written and deleted in them must be its own.
 

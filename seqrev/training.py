@@ -21,10 +21,12 @@ from seqrev.data import Split, check_possible, rows_of
 from seqrev.distributed import ALONE, World
 from seqrev.errors import InputError, TrainingError, UsageError, shorten
 from seqrev.evaluation import evaluate
+from seqrev.interpret import anti_diagonal
 from seqrev.model.transformer import Transformer, weight_shapes
 from seqrev.task import PAD, Array, apply_rule, frame, vocabulary_size
 
 Arrays = Mapping[str, NDArray[Any]]
+LOOKED_AT = 64  # validation sequences whose attention is scored; scoring all would take as long as answering them
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ class Validation:
     """Free-running."""
     token_accuracy: float
     """Free-running."""
+    mass: float
+    """Anti-diagonal of the last decoder layer's head mean, teacher-forced, over the first ``LOOKED_AT`` sequences."""
+    hit: float
 
 
 Event = Step | Validation
@@ -317,5 +322,6 @@ def validate(state: TrainingState, sources: Sequence[Sequence[int]]) -> Validati
         total += float(token_loss(logits, target[:, 1:])) * count
         tokens += count
     result = evaluate(state.model, sources).overall
+    score, *_ = anti_diagonal(state.model, sources[:LOOKED_AT])
     state.validated = state.step
-    return Validation(state.step, total / tokens, result.exact_match, result.token_accuracy)
+    return Validation(state.step, total / tokens, result.exact_match, result.token_accuracy, score.mass, score.hit)

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import shutil
@@ -10,8 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
+from unittest import mock
 
 import pytest
+from matplotlib.backend_bases import RendererBase
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from seqrev.cli import main
 from seqrev.config import Config, load_config
@@ -116,6 +121,28 @@ def assert_refused(result: Result, code: int, *fragments: str) -> None:
     for fragment in fragments:
         assert fragment in result.err
     assert result.out == ""
+
+
+def assert_apart(figure: Figure) -> list[str]:
+    """No two texts of a figure touch, and none is cut off at its edge; returns the texts."""
+    drawn: list[Text] = []
+    draw = Text.draw
+
+    def record(text: Text, renderer: RendererBase) -> None:
+        drawn.append(text)
+        draw(text, renderer)
+
+    figure.set_dpi(160)
+    with mock.patch.object(Text, "draw", record):  # only what is really drawn: not the ticks beyond the limits of an axis
+        figure.savefig(io.BytesIO(), dpi=160)
+    boxes = {id(text): text.get_window_extent() for text in drawn if text.get_visible() and text.get_text().strip()}
+    names = {id(text): text.get_text() for text in drawn}
+    for one, box in boxes.items():
+        inside = figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1 and figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+        assert inside, f"{names[one]!r} is cut off"
+    for (one, box), (other, second) in itertools.combinations(boxes.items(), 2):
+        assert not box.overlaps(second), f"{names[one]!r} touches {names[other]!r}"
+    return [names[one] for one in boxes]
 
 
 def flip_byte(path: Path) -> None:

@@ -323,13 +323,6 @@ def test_the_configuration_decides_the_number_of_threads(
     assert calls == asked
 
 
-def test_the_example_is_the_first_of_the_longest_that_fit() -> None:
-    sequences = [[1], [1, 2], [2, 1], list(range(30))]
-    assert experiment.longest(sequences) == [1, 2]
-    assert experiment.longest(sequences, at_most=1) == [1]
-    assert experiment.longest([list(range(30)), list(range(40))]) == list(range(40))
-
-
 def test_two_trainings_with_one_seed_are_the_same_and_another_seed_is_not(tmp_path: Path, uninterrupted: Run) -> None:
     again = fresh(tmp_path)
     experiment.train(again, "cpu")

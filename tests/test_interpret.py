@@ -118,7 +118,7 @@ def test_an_empty_answer_looks_nowhere() -> None:
 
 def test_scores_are_over_all_rows_of_a_batch() -> None:
     weights = np.array([[FIRST_HEAD[:3]], [SECOND_HEAD[:3]]], dtype=np.float32)  # two sequences, one head
-    scores = interpret._scores(2, weights, np.array([[3, 2, 1], [0, 1, 4]]))
+    scores = interpret.score_map(2, weights, np.array([[3, 2, 1], [0, 1, 4]]))
     mass, hit = (0.7 + 0.3 + 0.6 + 0.9 + 0.0 + 0.3) / 6, (1 + 0 + 1 + 1 + 0 + 1) / 6
     check(scores, [AntiDiagonal(2, None, mass, hit), AntiDiagonal(2, 1, mass, hit)])
 

@@ -5,23 +5,24 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from numpy.typing import NDArray
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
+from PIL import Image, ImageSequence
 
 from seqrev import plots
 from seqrev.errors import InputError, UsageError
+from tests.conftest import assert_apart
 
 HISTORY: list[dict[str, Any]] = [
-    {"event": "train", "step": 1, "loss": 2.5},
-    {"event": "train", "step": 10, "loss": 1.5},
-    {"event": "validation", "step": 10, "loss": 1.25, "exact_match": 0.25},
-    {"event": "train", "step": 20, "loss": 0.5},
-    {"event": "validation", "step": 20, "loss": 0.25, "exact_match": 0.75},
+    {"event": "train", "step": 1, "loss": 2.5, "lr": 0.001},
+    {"event": "train", "step": 10, "loss": 1.5, "lr": 0.003},
+    {"event": "validation", "step": 10, "loss": 1.25, "exact_match": 0.25, "mass": 0.125, "hit": 0.375},
+    {"event": "train", "step": 20, "loss": 0.5, "lr": 0.0},
+    {"event": "validation", "step": 20, "loss": 0.25, "exact_match": 0.75, "mass": 0.5, "hit": 1.0},
 ]
-
-
-def weights(heads: int, rows: int = 3, columns: int = 4) -> NDArray[np.float64]:
-    return np.random.default_rng(0).dirichlet(np.ones(columns), size=(heads, rows))
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a.png", "png"), ("a.PNG", "png"), ("a.b.svg", "svg"), ("x/a.pdf", "pdf")])
@@ -35,25 +36,62 @@ def test_another_suffix_is_refused(name: str) -> None:
         plots.check_format(Path(name))
 
 
-def test_the_loss_curve_shows_the_history() -> None:
-    above, below = plots.loss_curve(HISTORY, "the title").axes
-    raw, train, validation = above.get_lines()
-    assert np.array_equal(np.array(raw.get_xydata()), [[1, 2.5], [10, 1.5], [20, 0.5]])
-    np.testing.assert_allclose(np.array(train.get_xydata()), [[1, 2.5], [10, 1.5], [20, 0.5]])  # too few to smooth
-    assert np.array_equal(np.array(validation.get_xydata()), [[10, 1.25], [20, 0.25]])
-    assert [train.get_label(), validation.get_label()] == ["training (bold: smoothed)", "validation"]
-    assert above.get_yscale() == "log"
-    (exact,) = below.get_lines()
-    assert np.array_equal(np.array(exact.get_xydata()), [[10, 0.25], [20, 0.75]])
-    assert below.get_ylim()[0] <= 0 < 1 <= below.get_ylim()[1]
-    assert "step" in below.get_xlabel()
-    assert above.get_ylabel()
+def panels(metrics: list[dict[str, Any]]) -> dict[str, Axes]:
+    return {axes.get_ylabel(): axes for axes in plots.training_curves(metrics, "the title").axes}
+
+
+def points(line: Line2D) -> list[list[float]]:
+    return [[float(x), float(y)] for x, y in np.asarray(line.get_xydata())]
+
+
+def test_the_training_picture_shows_the_history() -> None:
+    shown = panels(HISTORY)
+    assert list(shown) == ["loss (nats per token)", "exact match", "anti-diagonal", "learning rate"]
+    loss, exact, anti_diagonal, rate = shown.values()
+    raw, train, validation = loss.get_lines()
+    assert points(raw) == [[1, 2.5], [10, 1.5], [20, 0.5]]
+    np.testing.assert_allclose(points(train), points(raw))  # too few to smooth
+    assert points(validation) == [[10, 1.25], [20, 0.25]]
+    assert loss.get_yscale() == "log"
+    assert [points(line) for line in exact.get_lines()] == [[[10, 0.25], [20, 0.75]]]
+    assert [points(line) for line in anti_diagonal.get_lines()] == [[[10, 0.125], [20, 0.5]], [[10, 0.375], [20, 1.0]]]
+    assert [points(line) for line in rate.get_lines()] == [[[1, 0.001], [10, 0.003], [20, 0.0]]]
+    assert rate.get_xlabel() == "step"
+    for axes in (exact, anti_diagonal):
+        assert axes.get_ylim()[0] <= 0 < 1 <= axes.get_ylim()[1]
+    assert {axes.get_xlim() for axes in shown.values()} == {(0, 20)}
+
+
+def test_curves_are_named_at_their_ends_in_their_colours() -> None:
+    for axes in panels(HISTORY).values():
+        named = {text.get_text(): text for text in axes.texts}
+        for line in axes.get_lines():
+            name = str(line.get_label())
+            if name and not name.startswith("_"):
+                label = named[name]
+                assert isinstance(label, Annotation)
+                assert label.get_color() == line.get_color()
+                assert label.xy == (1, np.asarray(line.get_ydata())[-1])
+    loss = panels(HISTORY)["loss (nats per token)"]
+    assert {text.get_text() for text in loss.texts} == {"training", "validation"}
+
+
+def test_metrics_of_an_older_version_are_drawn_without_what_they_lack() -> None:
+    old = [{key: value for key, value in row.items() if key not in ("lr", "mass", "hit")} for row in HISTORY]
+    assert list(panels(old)) == ["loss (nats per token)", "exact match"]
+    assert list(panels([row for row in old if row["event"] == "train"])) == ["loss (nats per token)"]
+
+
+def test_no_two_texts_of_the_training_picture_touch() -> None:
+    close = [{**row, "mass": 0.98, "hit": 1.0} if row["event"] == "validation" else row for row in HISTORY]
+    close[-1] = {**close[-1], "loss": 0.5}  # both losses end at the same value
+    assert_apart(plots.training_curves(close, "Training of runs/001"))
 
 
 def test_the_training_loss_is_smoothed_by_a_geometric_mean_around_each_step() -> None:
     losses = [4.0, 1.0] * 60  # 120 of them: three to either side
     history = [{"event": "train", "step": step, "loss": loss} for step, loss in enumerate(losses)]
-    raw, smoothed, _ = plots.loss_curve(history, "").axes[0].get_lines()
+    raw, smoothed = plots.training_curves(history, "").axes[0].get_lines()
     assert np.asarray(raw.get_ydata()).tolist() == losses
     ys = np.asarray(smoothed.get_ydata())
     assert ys[3:5].tolist() == pytest.approx([4 ** (4 / 7), 4 ** (3 / 7)])  # 4 of 7 are fours, then 3
@@ -62,42 +100,10 @@ def test_the_training_loss_is_smoothed_by_a_geometric_mean_around_each_step() ->
     assert len(ys) == 120
 
 
-@pytest.mark.parametrize("heads", [1, 2, 3, 4, 8])
-def test_the_maps_are_the_mean_and_every_head(heads: int) -> None:
-    maps = weights(heads)
-    figure = plots.attention_maps(maps, ["2", "1", "<EOS>"], ["<BOS>", "1", "2", "<EOS>"], "the title")
-    images = [image for axes in figure.axes for image in axes.get_images()]
-    shown = [np.array(image.get_array()) for image in images]
-    expected = [maps[0]] if heads == 1 else [maps.mean(axis=0), *maps]
-    assert len(shown) == len(expected)
-    for one, other in zip(shown, expected, strict=True):
-        assert np.array_equal(one, other)
-    assert {image.get_clim() for image in images} == {(0.0, 1.0)}
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["2", "1", "<EOS>"]
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["<BOS>", "1", "2", "<EOS>"]
-
-
-@pytest.mark.parametrize("head", [1, 2, 3])
-def test_one_head_can_be_drawn_alone(head: int) -> None:
-    maps = weights(3)
-    figure = plots.attention_maps(maps, ["2", "1", "<EOS>"], ["<BOS>", "1", "2", "<EOS>"], "the title", head)
-    (image,) = [image for axes in figure.axes for image in axes.get_images()]
-    assert np.array_equal(np.array(image.get_array()), maps[head - 1])
-    assert f"head {head} of 3" in figure.axes[0].get_title()
-
-
-def test_a_long_sequence_is_numbered_instead_of_named() -> None:
-    labels = [f"label{number}" for number in range(40)]
-    figure = plots.attention_maps(weights(2, 40, 40), labels, labels, "the title")
-    assert not any("label" in tick.get_text() for tick in figure.axes[0].get_xticklabels())
-    width, height = figure.get_size_inches()
-    assert max(width, height) < 40
-
-
 @pytest.mark.parametrize(("suffix", "magic"), [("png", b"\x89PNG\r\n\x1a\n"), ("svg", b"<?xml"), ("pdf", b"%PDF-")])
 def test_a_figure_is_saved_in_its_format_and_nothing_beside_it(tmp_path: Path, suffix: str, magic: bytes) -> None:
     path = tmp_path / f"a.{suffix}"
-    plots.save_figure(plots.loss_curve(HISTORY, "the title"), path)
+    plots.save_figure(plots.training_curves(HISTORY, "the title"), path)
     assert path.read_bytes().startswith(magic)
     assert list(tmp_path.iterdir()) == [path]
     if suffix == "png":
@@ -111,12 +117,12 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, place: str) -
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(InputError, match="cannot be written"):
-        plots.save_figure(plots.loss_curve(HISTORY, "the title"), tmp_path / place)
+        plots.save_figure(plots.training_curves(HISTORY, "the title"), tmp_path / place)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
 
 
 def test_arrays_are_saved_and_need_no_pickle(tmp_path: Path) -> None:
-    arrays = {"cross": weights(2), "source_tokens": np.array(["<BOS>", "4", "<EOS>"])}
+    arrays = {"cross": np.arange(24.0).reshape(2, 3, 4), "source_tokens": np.array(["<BOS>", "4", "<EOS>"])}
     plots.save_arrays(arrays, tmp_path / "a.npz")
     with np.load(tmp_path / "a.npz", allow_pickle=False) as loaded:
         assert set(loaded) == set(arrays)
@@ -188,3 +194,37 @@ def test_many_lines_can_be_told_apart() -> None:
 def test_accuracy_by_length_can_be_saved(tmp_path: Path) -> None:
     plots.save_figure(plots.accuracy_by_length(CURVES, (1, 10), "the title"), tmp_path / "a.png")
     assert min(matplotlib.image.imread(tmp_path / "a.png").shape[:2]) > 300
+
+
+def test_lengths_are_named_more_often_than_at_powers_of_ten() -> None:
+    figure = plots.accuracy_by_length(
+        [curve("runs/001", 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0)], (1, 10), "the title"
+    )  # to 10,240
+    shown = assert_apart(figure)
+    assert {"1", "2", "5", "10", "20", "50", "100", "1,000", "10,000"} <= set(shown)
+
+
+# --- the animation ----------------------------------------------------------------------------------------------------
+
+
+def solid(grey: float) -> Figure:
+    figure = Figure(figsize=(1, 0.5), facecolor=str(grey))
+    figure.add_axes((0, 0, 1, 1)).set_axis_off()
+    return figure
+
+
+def test_a_film_has_every_figure_and_pauses_at_the_end(tmp_path: Path) -> None:
+    greys = (0.0, 0.4, 1.0)
+    plots.save_film(map(solid, greys), tmp_path / "a.gif", seconds=0.5, pause=2.0)
+    with Image.open(tmp_path / "a.gif") as film:
+        assert film.info["loop"] == 0  # for ever
+        frames = [(page.info["duration"], np.asarray(page.convert("L"))) for page in ImageSequence.Iterator(film)]
+    assert [duration for duration, _ in frames] == [500, 500, 2000]
+    assert [pixels.shape for _, pixels in frames] == [(50, 100)] * 3
+    for grey, (_, pixels) in zip(greys, frames, strict=True):
+        assert np.abs(pixels.astype(float) / 255 - grey).max() < 0.02
+
+
+def test_a_film_is_a_gif(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"must end in \.gif"):
+        plots.save_film([solid(0)], tmp_path / "a.png")

@@ -1,0 +1,93 @@
+"""Watching it learn: the cross-attention of one held-out sequence, kept in the run at a series of training steps.
+
+Nothing here draws a random number or touches a weight: a training that is watched is the same training.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from seqrev.errors import InputError
+from seqrev.files import write_whole
+from seqrev.interpret import AntiDiagonal, Weights, score_map
+from seqrev.model.transformer import Transformer
+from seqrev.task import apply_rule, frame, source_of_output
+
+LONGEST = 10  # symbols in the sequence that is watched, if there is one so short
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What was kept at one step."""
+
+    step: int
+    """Steps taken."""
+    loss: float
+    """Of the batch of that step, in nats per token."""
+    source: list[int]
+    cross: Weights
+    """Cross-attention while the right answer is given (teacher-forced), ``[layer, head, tgt, src]``."""
+
+    @property
+    def right_places(self) -> list[int]:
+        """The source position where the rule looks in each row but the last."""
+        return [int(place) + 1 for place in source_of_output(np.array(self.source))]
+
+    def score(self, layer: int, head: int | None = None) -> AntiDiagonal:
+        """How well a layer, counted from 1, or one head of it looks there."""
+        wanted = np.array(self.right_places)
+        return score_map(layer, self.cross[layer - 1][None, :, : len(wanted)], wanted[None])[head or 0]
+
+
+def is_kept(step: int, last: int) -> bool:
+    """Whether a step is in the series: 1, 2, 3, 4, 6, 8, 12, 16, 24, … and the last.
+
+    >>> [step for step in range(1, 100) if is_kept(step, last=99)]
+    [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 99]
+    """
+    odd_part = step // (step & -step)
+    return odd_part in (1, 3) or step == last
+
+
+def keep(folder: Path, model: Transformer, source: Sequence[int], step: int, loss: float) -> None:
+    """Write what ``model`` looks at into ``folder``; the file depends on nothing but the arguments."""
+    model.eval()
+    device = model.output.weight.device
+    target = torch.from_numpy(frame(apply_rule(np.array([source])))).to(device)
+    with torch.no_grad():
+        maps = model.attention_maps(torch.from_numpy(frame(np.array([source]))).to(device), target[:, :-1]).cross
+    cross = np.stack([layer[0].float().cpu().numpy() for layer in maps])
+    arrays = {"step": np.array(step), "loss": np.array(loss), "source": np.array(source, dtype=np.int64), "cross": cross}
+    folder.mkdir(exist_ok=True)
+    write_whole(folder / f"step-{step:06d}.safetensors", save(arrays))
+
+
+def load_frames(folder: Path) -> list[Frame]:
+    """What was kept, in the order of the steps.
+
+    Raises:
+        InputError: there is nothing, or a file is damaged.
+    """
+    pattern = re.compile(r"step-\d{6,12}\.safetensors")
+    paths = [path for path in folder.iterdir() if pattern.fullmatch(path.name)] if folder.is_dir() else []
+    if not paths:
+        raise InputError(f"No attention was kept in {folder}; a run of which a step was trained was expected.")
+    return sorted((_load(path) for path in paths), key=lambda kept: kept.step)
+
+
+def _load(path: Path) -> Frame:
+    try:
+        arrays = load(path.read_bytes())
+        source, cross = arrays["source"], arrays["cross"]
+        kept = Frame(arrays["step"].item(), arrays["loss"].item(), source.tolist(), cross)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is damaged; the attention at one step was expected.") from None
+    if not source.size or source.ndim != 1 or cross.ndim != 4 or cross.shape[2:] != (source.size + 1, source.size + 2):
+        raise InputError(f"{path} is damaged: its maps do not have the shape of its sequence.")
+    return kept
