@@ -222,7 +222,7 @@ def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event],
                 if is_logged(event.step, config):
                     metrics.append(event="train", **values)
                 if learning.is_kept(event.step, config.steps):
-                    learning.keep(run.learning, state.model, watched, event.step, event.loss)
+                    learning.keep(run.learning, state.model, watched, event.step)
             listen(event)
     except Interrupted as signal:
         stop.patient = False

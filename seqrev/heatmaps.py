@@ -202,5 +202,5 @@ def _text(figure: Figure, x: float, y: float, text: str, ha: str = "center", va:
 
 def _cut(line: str, inches: float) -> str:
     """A line of a title, cut to the width of the figure."""
-    most = int(inches / (_CHARACTER * 9 / _FONT))
+    most = int(inches / 0.075)  # the width of most characters of the titles' font
     return line if len(line) <= most else line[: most - 1] + "…"

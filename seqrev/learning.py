@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+from torch.nn import functional
 
 from seqrev.errors import InputError
 from seqrev.files import write_whole
@@ -29,7 +30,7 @@ class Frame:
     step: int
     """Steps taken."""
     loss: float
-    """Of the batch of that step, in nats per token."""
+    """Of the right answer to this sequence, in nats per token."""
     source: list[int]
     cross: Weights
     """Cross-attention while the right answer is given (teacher-forced), ``[layer, head, tgt, src]``."""
@@ -55,15 +56,23 @@ def is_kept(step: int, last: int) -> bool:
     return odd_part in (1, 3) or step == last
 
 
-def keep(folder: Path, model: Transformer, source: Sequence[int], step: int, loss: float) -> None:
+def keep(folder: Path, model: Transformer, source: Sequence[int], step: int) -> None:
     """Write what ``model`` looks at into ``folder``; the file depends on nothing but the arguments."""
     model.eval()
     device = model.output.weight.device
-    target = torch.from_numpy(frame(apply_rule(np.array([source])))).to(device)
+    given, target = (
+        torch.from_numpy(frame(ids)).to(device) for ids in (np.array([source]), apply_rule(np.array([source])))
+    )
     with torch.no_grad():
-        maps = model.attention_maps(torch.from_numpy(frame(np.array([source]))).to(device), target[:, :-1]).cross
+        maps = model.attention_maps(given, target[:, :-1]).cross
+        loss = functional.cross_entropy(model(given, target[:, :-1])[0], target[0, 1:])
     cross = np.stack([layer[0].float().cpu().numpy() for layer in maps])
-    arrays = {"step": np.array(step), "loss": np.array(loss), "source": np.array(source, dtype=np.int64), "cross": cross}
+    arrays = {
+        "step": np.array(step),
+        "loss": np.array(loss.item()),
+        "source": np.array(source, dtype=np.int64),
+        "cross": cross,
+    }
     folder.mkdir(exist_ok=True)
     write_whole(folder / f"step-{step:06d}.safetensors", save(arrays))
 

@@ -113,7 +113,7 @@ def _one(frame: Frame, layer: int, head: int | None) -> Map:
 
 def _numbers(frame: Frame, layer: int, head: int | None) -> list[str]:
     score = frame.score(layer, head)
-    return [f"step {frame.step:,}", f"loss {frame.loss:.2g}", f"mass {score.mass:.2f}  hit {score.hit:.2f}"]
+    return [f"step {frame.step:,}", f"loss {frame.loss:#.2g}", f"mass {score.mass:.2f}  hit {score.hit:.2f}"]
 
 
 def _which(layer: int, layers: int, head: int | None, heads: int) -> str:

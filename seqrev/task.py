@@ -110,7 +110,7 @@ def parse_sequence(text: str, symbols: int, longest: int | None = None) -> list[
     [4, 8, 2, 9]
 
     Raises:
-        UsageError: a word that is not a whole number, or what ``check`` refuses.
+        UsageError: a word that is not a whole number, symbols that are not separated, or what ``check`` refuses.
     """
     sequence = []
     for word in text.replace(",", " ").split():
@@ -120,6 +120,11 @@ def parse_sequence(text: str, symbols: int, longest: int | None = None) -> list[
                 f"{shorten(word)} is not a whole number; the symbols are 0 to {symbols - 1}.", _example(symbols)
             )
         sequence.append(int(word))
+        if sequence[-1] >= symbols and symbols <= 10 and all(int(digit) < symbols for digit in word):
+            raise UsageError(
+                f"{word} is not in the vocabulary; the symbols are 0 to {symbols - 1}. Put spaces between them.",
+                f"seqrev decode {' '.join(word)}",
+            )
     check(sequence, symbols, longest)
     return sequence
 

@@ -2,13 +2,13 @@
 
 import io
 
-import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from seqrev.heatmaps import PALETTE, Labels, Map, attention_figure, frames_figure
 from tests.conftest import assert_apart
@@ -23,8 +23,8 @@ def pixels(figure: Figure) -> NDArray[np.float64]:
     """The drawn picture, ``[height, width, rgb]``."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=160)
-    picture: NDArray[np.float64] = matplotlib.image.imread(io.BytesIO(buffer.getvalue()))[..., :3]
-    return picture
+    with Image.open(io.BytesIO(buffer.getvalue())) as image:
+        return np.asarray(image.convert("RGB")) / 255
 
 
 def colour_at(picture: NDArray[np.float64], axes: Axes, row: float, column: float) -> NDArray[np.float64]:

@@ -112,3 +112,17 @@ def test_the_example_in_the_hint_fits_the_vocabulary() -> None:
 
 def test_the_longest_sequence_that_fits_is_taken() -> None:
     assert task.parse_sequence("1 2 3 4 5", symbols=10, longest=5) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("line", "hint"), [("4829", "4 8 2 9"), ("1 23", "2 3")])
+def test_symbols_that_were_not_separated_are_recognised(line: str, hint: str) -> None:
+    with pytest.raises(UsageError, match="Put spaces between them") as caught:
+        task.parse_sequence(line, symbols=10)
+    assert caught.value.hint == f"seqrev decode {hint}"
+
+
+@pytest.mark.parametrize(("line", "symbols"), [("47", 5), ("12", 12), ("-12", 10)])
+def test_a_number_that_cannot_be_several_symbols_is_only_out_of_range(line: str, symbols: int) -> None:
+    with pytest.raises(UsageError, match="is not in the vocabulary") as caught:
+        task.parse_sequence(line, symbols)
+    assert "spaces" not in str(caught.value)

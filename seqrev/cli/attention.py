@@ -190,7 +190,7 @@ def _draw_learning(
     console.data(f"source  {' '.join(map(str, frames[0].source))}")
     console.table(
         ("step", "loss", "mass", "hit"),
-        [(f"{f.step:,}", f"{f.loss:.2g}", f"{s.mass:.3f}", f"{s.hit:.3f}") for f, s in zip(frames, scores, strict=True)],
+        [(f"{f.step:,}", f"{f.loss:#.2g}", f"{s.mass:.3f}", f"{s.hit:.3f}") for f, s in zip(frames, scores, strict=True)],
     )
     console.data(f"picture: {path}")
     rows = zip(frames, scores_to_json(scores), strict=True)

@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load, save
+
+from seqrev.errors import InputError
+from seqrev.interpret import anti_diagonal
+from seqrev.learning import is_kept, keep, load_frames
+from seqrev.model.transformer import Transformer
+from seqrev.training import TrainingState, to_tensors, token_loss
+from tests.conftest import tiny_config
+
+SOURCE = [4, 2, 1]
+
+
+def model_of(seed: int = 0) -> Transformer:
+    model = TrainingState(tiny_config(f"seed={seed}", "model.decoder_layers=2")).model
+    for parameter in model.parameters():
+        parameter.data *= 5  # maps that are not flat
+    return model
+
+
+def test_the_series_is_logarithmic_and_has_the_last_step() -> None:
+    kept = [step for step in range(1, 100_001) if is_kept(step, last=100_000)]
+    assert kept[:8] == [1, 2, 3, 4, 6, 8, 12, 16]
+    assert kept[-1] == 100_000
+    assert len(kept) == 34
+
+
+def test_what_is_kept_is_the_attention_on_the_right_answer(tmp_path: Path) -> None:
+    model = model_of()
+    keep(tmp_path / "learning", model, SOURCE, 12)
+    (frame,) = load_frames(tmp_path / "learning")
+    assert (frame.step, frame.source) == (12, SOURCE)
+    source, target = to_tensors(np.array([SOURCE]), torch.device("cpu"))
+    with torch.no_grad():
+        maps = model.eval().attention_maps(source, target[:, :-1]).cross
+        loss = token_loss(model(source, target[:, :-1]), target[:, 1:])
+    assert np.array_equal(frame.cross, [layer[0].numpy() for layer in maps])
+    assert frame.cross.shape == (2, 2, 4, 5)
+    assert frame.loss == pytest.approx(float(loss))
+    assert frame.right_places == [3, 2, 1]
+    for layer in (1, 2):
+        expected = anti_diagonal(model, [SOURCE], layer)
+        for head in (None, 1, 2):
+            assert frame.score(layer, head) == expected[head or 0]
+
+
+def test_frames_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
+    for step in (2_000_000, 3, 12, 100):
+        keep(tmp_path, model_of(), SOURCE, step)
+    (tmp_path / ".step-000004.safetensors.1.tmp").write_bytes(b"half")
+    assert [frame.step for frame in load_frames(tmp_path)] == [3, 12, 100, 2_000_000]
+
+
+def test_watching_changes_nothing(tmp_path: Path) -> None:
+    model = model_of()
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    generator, legacy = torch.get_rng_state(), repr(np.random.get_state())
+    keep(tmp_path, model, SOURCE, 1)
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert repr(np.random.get_state()) == legacy
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        keep(tmp_path / name, model_of(), SOURCE, 1)
+    keep(tmp_path / "other", model_of(seed=1), SOURCE, 1)
+    one, two, other = ((tmp_path / name / "step-000001.safetensors").read_bytes() for name in ("one", "two", "other"))
+    assert one == two != other
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "shape", "missing", "flat", "no source", "step"])
+def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
+    keep(tmp_path, model_of(), SOURCE, 1)
+    path = tmp_path / "step-000001.safetensors"
+    arrays = load(path.read_bytes())
+    if damage == "shape":
+        arrays["cross"] = arrays["cross"][:, :, :, 1:].copy()
+    elif damage == "missing":
+        del arrays["loss"]
+    elif damage == "flat":
+        arrays["cross"] = arrays["cross"].reshape(-1)
+    elif damage == "no source":
+        arrays["source"] = arrays["source"][:0]
+    elif damage == "step":
+        arrays["step"] = np.array([1, 2])
+    path.write_bytes({"empty": b"", "text": b"x" * 1000}.get(damage, save(arrays)))
+    with pytest.raises(InputError, match=r"step-000001\.safetensors is damaged"):
+        load_frames(tmp_path)
+
+
+def test_where_nothing_was_kept_there_is_nothing_to_show(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(InputError, match="No attention was kept"):
+            load_frames(folder)
