@@ -1,4 +1,5 @@
 import json
+import math
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,15 @@ import numpy as np
 import pytest
 
 from seqrev import experiment
+from seqrev.api import load
 from seqrev.checkpoints import list_checkpoints, newest_first, save_checkpoint
 from seqrev.config import Config
+from seqrev.data import load_split
 from seqrev.errors import InputError, TrainingError
 from seqrev.evaluation import evaluate
 from seqrev.generation import generate, start
+from seqrev.interpret import anti_diagonal
+from seqrev.learning import load_frames
 from seqrev.runs import Run, read_metrics
 from seqrev.signals import Interrupted, StopRequest
 from seqrev.training import Event, Step, Validation, checkpoint_shapes
@@ -68,6 +73,12 @@ def assert_same_training(run: Run, other: Run) -> None:
         assert one.keys() == two.keys()
         for key, value in one.items():
             assert np.array_equal(value, two[key]), key
+    assert watched(run) == watched(other)
+
+
+def watched(run: Run) -> dict[str, bytes]:
+    """What was kept of the attention in training."""
+    return {path.name: path.read_bytes() for path in run.learning.iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -321,6 +332,32 @@ def test_the_configuration_decides_the_number_of_threads(
     monkeypatch.setattr("torch.set_num_threads", calls.append)
     experiment.train(fresh(tmp_path, f"train.threads={threads}", "train.steps=1"), "cpu")
     assert calls == asked
+
+
+def test_the_attention_of_one_sequence_is_kept_in_a_logarithmic_series(uninterrupted: Run) -> None:
+    frames = load_frames(uninterrupted.learning)
+    assert [frame.step for frame in frames] == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 60]
+    assert {tuple(frame.source) for frame in frames} == {tuple(frames[0].source)}
+    assert frames[0].source in load_split(uninterrupted.data, "validation", 5)
+    model = load(uninterrupted, "cpu").model
+    assert frames[-1].score(1).mass == pytest.approx(anti_diagonal(model, [frames[-1].source])[0].mass, abs=1e-6)
+
+
+def test_validations_have_the_score_of_the_anti_diagonal(uninterrupted: Run) -> None:
+    last = [row for row in history(uninterrupted) if row["event"] == "validation"][-1]
+    validation = load_split(uninterrupted.data, "validation", 5)
+    score, *_ = anti_diagonal(load(uninterrupted, "cpu").model, validation)
+    assert (last["mass"], last["hit"]) == (pytest.approx(score.mass, abs=1e-6), pytest.approx(score.hit, abs=1e-6))
+
+
+def test_a_run_of_an_older_version_is_summed_up_without_what_it_lacks(tmp_path: Path) -> None:
+    run = fresh(tmp_path, "train.steps=20")
+    experiment.train(run, "cpu")
+    rows = [{key: value for key, value in row.items() if key not in ("mass", "hit")} for row in read_metrics(run.metrics)]
+    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    again = experiment.train(run, "cpu").validation
+    assert again.loss == rows[-1]["loss"]
+    assert math.isnan(again.mass)
 
 
 def test_two_trainings_with_one_seed_are_the_same_and_another_seed_is_not(tmp_path: Path, uninterrupted: Run) -> None:

@@ -24,7 +24,8 @@ def pixels(figure: Figure) -> NDArray[np.float64]:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=160)
     with Image.open(io.BytesIO(buffer.getvalue())) as image:
-        return np.asarray(image.convert("RGB")) / 255
+        colours: NDArray[np.float64] = np.asarray(image.convert("RGB")) / 255
+    return colours
 
 
 def colour_at(picture: NDArray[np.float64], axes: Axes, row: float, column: float) -> NDArray[np.float64]:

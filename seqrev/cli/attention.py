@@ -58,10 +58,19 @@ def command(
     console = Console(json)
     mode = "--over-time" if over_time else "--report" if report else ""
     if mode:
-        given: dict[str, object] = {"a sequence": sequence, "--arrays": arrays, "--text": text, "--ascii": ascii_}
+        given: dict[str, object] = {"a sequence": sequence or None, "--arrays": arrays, "--text": text, "--ascii": ascii_}
         given |= {"--beam": beam > 1, "--type": type_ != "cross"}
-        given |= {"--report": report} if over_time else {"--out": out, "--layer": layer, "--head": head}
-        other = next((name for name, value in given.items() if value not in (None, False)), None)
+        given |= (
+            {"--report": report}
+            if over_time
+            else {
+                "--out": out,
+                "--layer": layer,
+                "--head": head,
+                "--no-guide": no_guide,
+            }
+        )
+        other = next((name for name, value in given.items() if value is not None and value is not False), None)
         if other is not None:
             raise UsageError(f"{mode} does not go together with {other}.", f"seqrev attention {mode}")
     if over_time:

@@ -1,12 +1,19 @@
+import os
+import pty
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from seqrev.runs import Run
-from tests.conftest import Cli, assert_refused
+from tests.conftest import Cli, assert_refused, child_environment
 
+ROOT = Path(__file__).parent.parent.parent
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}
 
 
@@ -62,6 +69,7 @@ def test_arrays_hold_the_maps_with_their_labels(cli: Cli, own_run: Run) -> None:
     with np.load("maps.npz", allow_pickle=False) as arrays:
         emitted = arrays["emitted_tokens"].tolist()
         assert arrays["source_tokens"].tolist() == ["<BOS>", "4", "2", "1", "<EOS>"]
+        assert arrays["target_tokens"].tolist() == ["<BOS>", *emitted[:-1]]
         output = list(map(str, result.document["output"]))
         assert emitted in ([*output, "<EOS>"], output)
         assert arrays["cross"].shape == (1, 2, len(emitted), 5)
@@ -75,9 +83,21 @@ def test_arrays_hold_the_maps_with_their_labels(cli: Cli, own_run: Run) -> None:
 
 
 def test_one_head_is_another_picture(cli: Cli, own_run: Run) -> None:
-    for name, options in (("all", ()), ("one", ("--head", "1")), ("two", ("--head", "2", "--layer", "1"))):
+    choices = {
+        "all": (),
+        "layer": ("--layer", "1"),
+        "one": ("--head", "1"),
+        "two": ("--head", "2", "--layer", "1"),
+        "bare": ("--no-guide",),
+        "encoder": ("--type", "encoder"),
+        "decoder": ("--type", "decoder"),
+        "cross": ("--type", "cross"),
+    }
+    for name, options in choices.items():
         assert cli("attention", "4", "2", "1", "--run", own_run, "--out", f"{name}.png", *options).code == 0
-    assert len({Path(f"{name}.png").read_bytes() for name in ("all", "one", "two")}) == 3
+    drawn = {name: Path(f"{name}.png").read_bytes() for name in choices}
+    assert drawn["all"] == drawn["layer"] == drawn["cross"]  # this model has one layer
+    assert len(set(drawn.values())) == len(choices) - 2
 
 
 @pytest.mark.parametrize(
@@ -103,6 +123,10 @@ def test_one_head_is_another_picture(cli: Cli, own_run: Run) -> None:
         (("",), 2, "empty"),
         (("1",) * 31, 2, "31 symbols"),
         (("--beam", "0"), 2, "--beam"),
+        (("--type", "self"), 2, "--type"),
+        (("--type", "encoder", "--layer", "2"), 2, "There is no layer 2"),
+        (("--report",), 2, "--report does not go together with a sequence"),
+        (("--over-time",), 2, "--over-time does not go together with a sequence"),
     ],
 )
 def test_bad_input_is_refused(cli: Cli, own_run: Run, arguments: tuple[str, ...], code: int, says: str) -> None:
@@ -118,3 +142,162 @@ def test_bad_input_is_refused(cli: Cli, own_run: Run, arguments: tuple[str, ...]
 
 def test_a_negative_symbol_is_called_by_its_name(cli: Cli, own_run: Run) -> None:
     assert_refused(cli("attention", "--run", own_run, "--", "1", "-2"), 2, "-2 is not in the vocabulary")
+
+
+def test_self_attention_has_no_anti_diagonal_to_print(cli: Cli, own_run: Run) -> None:
+    out = cli("attention", "4", "2", "1", "--run", own_run, "--type", "decoder").out
+    assert [line.split()[0] for line in out.splitlines()] == ["source", "output", "picture:"]
+    assert cli("attention", "4", "2", "1", "--run", own_run, "--type", "decoder", "--json").document["type"] == "decoder"
+
+
+def in_terminal(*arguments: object, **environment: str) -> str:
+    """What ``seqrev ARGUMENTS`` writes where its stdout is a terminal."""
+    parent, child = pty.openpty()
+    command = [sys.executable, "-m", "seqrev", *map(str, arguments)]
+    variables = child_environment(**{"TERM": "xterm-256color", "COLUMNS": "80", "PYTHONPATH": str(ROOT), **environment})
+    with subprocess.Popen(command, stdout=child, stderr=subprocess.DEVNULL, env=variables) as process:
+        os.close(child)
+        content = b""
+        while True:
+            try:
+                piece = os.read(parent, 4096)
+            except OSError:  # how Linux says that the other end is closed
+                break
+            if not piece:
+                break
+            content += piece
+    os.close(parent)
+    assert process.returncode == 0
+    return content.decode()
+
+
+# --- in a terminal ----------------------------------------------------------------------------------------------------
+
+
+def shaded(out: str) -> list[str]:
+    """The lines of the map in what was printed."""
+    lines = out.splitlines()
+    return lines[2 : next(number for number, line in enumerate(lines) if line.startswith(("layer", "picture")))]
+
+
+def test_the_map_can_be_printed_with_its_tokens(cli: Cli, own_run: Run) -> None:
+    result = cli("attention", "4", "2", "1", "--run", own_run, "--text", "--out", "a.png", "--arrays", "a.npz")
+    lines = shaded(result.out)
+    assert lines[4] == "      > 4 2 1 >"
+    with np.load("a.npz") as arrays:
+        weights, emitted = arrays["cross"][-1].mean(axis=0), arrays["emitted_tokens"].tolist()
+    assert [line.split()[0] for line in lines[5:]] == emitted
+    for row, line in enumerate(lines[5:]):
+        brightest = int(weights[row].argmax())
+        cells = line[6:].ljust(10)
+        assert " ░▒▓█".index(cells[2 * brightest]) == max(" ░▒▓█".index(cell) for cell in cells)
+    assert "\x1b" not in result.out
+
+
+def test_ascii_means_ascii(cli: Cli, own_run: Run) -> None:
+    result = cli("attention", "4", "2", "1", "--run", own_run, "--ascii", "--head", "2", "--type", "encoder")
+    assert len(shaded(result.out)) == 5 + 5
+    assert result.out.isascii()
+
+
+def test_neither_a_pipe_nor_json_gets_a_map(cli: Cli, own_run: Run) -> None:
+    assert shaded(cli("attention", "4", "2", "1", "--run", own_run).out) == []
+    result = cli("attention", "4", "2", "1", "--run", own_run, "--text", "--json")
+    assert len(result.out.splitlines()) == 1
+    assert result.document["source"] == [4, 2, 1]
+
+
+def test_a_map_that_is_too_wide_says_so(cli: Cli, own_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "10")
+    result = cli("attention", "4", "2", "1", "--run", own_run, "--text")
+    assert shaded(result.out) == []
+    assert "The map has 5 columns, too many for a terminal 10 wide; it is in the picture." in result.err
+
+
+@pytest.mark.parametrize(("environment", "painted"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_a_terminal_gets_the_map_in_colour_where_that_is_allowed(
+    own_run: Run, environment: dict[str, str], painted: bool
+) -> None:
+    out = in_terminal("attention", "4", "2", "1", "--run", own_run, **environment)
+    assert ("\x1b[48;" in out) is painted
+    assert ("\x1b" in out) is painted
+    assert ("█" in out) is not painted
+    plain = in_terminal("attention", "4", "2", "1", "--run", own_run, "--ascii", **environment)
+    assert "\x1b" not in plain
+    assert "@" in plain
+
+
+# --- how it was learned -----------------------------------------------------------------------------------------------
+
+
+def test_the_learning_is_a_film_with_its_numbers(cli: Cli, own_run: Run) -> None:
+    result = cli("attention", "--run", own_run, "--over-time", "--json")
+    document = result.document
+    steps = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 250]
+    assert [frame["step"] for frame in document["frames"]] == steps
+    assert len(document["source"]) == 4
+    assert f'"src": {document["source"]}' in (own_run.data / "validation.jsonl").read_text()
+    assert document["frames"][-1]["loss"] < document["frames"][0]["loss"]
+    assert {"step", "loss", "layer", "head", "mass", "hit"} == document["frames"][0].keys()
+    assert document["out"] == f"{own_run}/attention/001.gif"
+    with Image.open(document["out"]) as film:
+        assert film.n_frames == len(steps)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("suffix", MAGIC)
+def test_the_learning_can_be_a_strip(cli: Cli, own_run: Run, suffix: str) -> None:
+    result = cli("attention", "--run", own_run, "--over-time", "--out", f"learn.{suffix}", "--head", "1", "--no-guide")
+    assert result.code == 0
+    assert Path(f"learn.{suffix}").read_bytes().startswith(MAGIC[suffix])
+    lines = result.out.splitlines()
+    assert lines[1].split() == ["step", "loss", "mass", "hit"]
+    assert lines[-2].split()[0] == "250"
+
+
+def test_a_run_whose_training_was_not_watched_is_refused(cli: Cli, own_run: Run) -> None:
+    shutil.rmtree(own_run.learning)
+    assert_refused(cli("attention", "--run", own_run, "--over-time"), 3, "attention that was kept in training")
+    own_run.learning.mkdir()
+    assert_refused(cli("attention", "--run", own_run, "--over-time"), 3, "No attention was kept")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--over-time", "--out", "learn.jpg"), "must end in .gif"),
+        (("--over-time", "--layer", "2"), "There is no layer 2"),
+        (("--over-time", "--type", "encoder"), "--over-time does not go together with --type"),
+        (("--over-time", "--report"), "--over-time does not go together with --report"),
+        (("--over-time", "--ascii"), "--over-time does not go together with --ascii"),
+        (("--report", "--layer", "0"), "--report does not go together with --layer"),
+        (("--report", "--out", "a.png"), "--report does not go together with --out"),
+        (("--report", "--no-guide"), "--report does not go together with --no-guide"),
+        (("--report", "--beam", "2"), "--report does not go together with --beam"),
+        (("--report", "--arrays", "a.npz"), "--report does not go together with --arrays"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(cli: Cli, own_run: Run, options: tuple[str, ...], says: str) -> None:
+    assert_refused(cli("attention", "--run", own_run, *options), 2, says)
+    assert not (own_run.path / "attention").exists()
+
+
+# --- what the heads do ------------------------------------------------------------------------------------------------
+
+
+def test_the_report_is_a_table_and_a_document(cli: Cli, own_run: Run) -> None:
+    document = cli("attention", "--run", own_run, "--report", "--json").document
+    assert (document["run"], document["step"]) == (str(own_run), 250)
+    assert (document["sequences"], document["answered"]) == (30, 30)
+    assert 0 <= document["exact_match"] <= 1
+    assert [(head["type"], head["layer"], head["head"]) for head in document["heads"]] == [
+        (kind, 1, head) for kind in ("cross", "encoder", "decoder") for head in (1, 2)
+    ]
+    result = cli("attention", "--run", own_run, "--report")
+    head, first, *_, last, end = result.out.splitlines()[1:]
+    assert head.split()[:5] == ["type", "layer", "head", "mass", "hit"]
+    assert first.split()[:3] == ["cross", "1", "1"]
+    assert last.split()[:5] == ["decoder", "1", "2", "-", "-"]
+    assert f"{document['heads'][0]['mass']:.3f}" == first.split()[3]
+    assert f"{document['heads'][0]['exact_match_without']:.3f}" == first.split()[-1]
+    assert end.endswith(f"{document['exact_match']:.3f}")
+    assert not (own_run.path / "attention").exists()
