@@ -1,7 +1,7 @@
 """Attention maps to figures: one large map above a grid of small ones. Knows nothing of models or runs.
 
-Every place is computed here, in inches, instead of by a layout engine: that takes a third of the time, and what fits is
-known before anything is drawn.
+Every place is computed here, in inches, instead of by a layout engine: what fits is known before anything is drawn, and a
+picture costs less time than importing what draws it. For the same reason all small maps share one pair of axes.
 """
 
 from collections.abc import Sequence
@@ -82,7 +82,9 @@ def attention_figure(
     x = left + (total_width - left - width - 0.9 - _MARGIN) / 2
     axes = _axes(figure, x, above + (band - height) / 2, width, height)
     axes.set_title(caption, fontsize=9, pad=4)
-    image = _draw(axes, large, guide)
+    image = _draw(axes, large)
+    if guide:
+        _draw_guide(axes, guide, large)
     _label(axes.xaxis, columns, width, upright=True)
     _label(axes.yaxis, rows, height)
     bar = figure.colorbar(image, cax=_axes(figure, x + width + 0.15, above, 0.12, band), ticks=(0, 0.5, 1))
@@ -91,6 +93,7 @@ def attention_figure(
 
     _text(figure, total_width / 2, total_height - 0.5 * _MARGIN - 0.1, footer)
     x, y = (total_width - grid_width) / 2, above + band + bottom
+    canvas = _canvas(figure)
     for row in range(grid.shape[0] if grid_height else 0):
         top = y + 0.25 + row * (panel_height + _GAP)
         _text(figure, x, top + panel_height / 2, f"layer {layers[row]}", ha="left")
@@ -99,9 +102,7 @@ def attention_figure(
             if not row:
                 name = f"head {head + 1}" if panel_width > 7 * _CHARACTER else str(head + 1)
                 _text(figure, from_left + panel_width / 2, y + 0.15, name)
-            small = _axes(figure, from_left, top, panel_width, panel_height)
-            small.set_axis_off()
-            _draw(small, grid[row, head])
+            _draw(canvas, grid[row, head], (from_left, top, panel_width, panel_height))
     return figure
 
 
@@ -123,12 +124,11 @@ def frames_figure(maps: Sequence[Map], below: Sequence[str], title: Sequence[str
     for number, line in enumerate(title):
         text = _cut(line, total_width - 2 * _MARGIN)
         figure.text(0.5, 1 - (_MARGIN + 0.2 * number) / total_height, text, ha="center", va="center", fontsize=9)
+    canvas = _canvas(figure)
     for number, (one, text) in enumerate(zip(maps, below, strict=True)):
         x = (total_width - across * step_x) / 2 + number % across * step_x
         y = above + number // across * step_y
-        axes = _axes(figure, x + (step_x - width) / 2, y, width, height)
-        axes.set_axis_off()
-        _draw(axes, one)
+        _draw(canvas, one, (x + (step_x - width) / 2, y, width, height))
         _text(figure, x + step_x / 2, y + height + 0.08, text, va="top")
     return figure
 
@@ -174,18 +174,38 @@ def _label(axis: Axis, labels: Labels, inches: float, upright: bool = False) -> 
     axis.set_ticks([number - labels.first for number in numbers], list(map(str, numbers)), fontsize=_FONT)
 
 
-def _draw(axes: Axes, weights: Map, guide: Sequence[int] = ()) -> AxesImage:
-    """One map. Where there are fewer pixels than cells, weights are averaged, not colours."""
-    image = axes.imshow(weights, cmap=PALETTE, vmin=0.0, vmax=1.0, aspect="auto", interpolation_stage="data")
-    if len(guide):
-        edges = np.arange(len(guide)).repeat(2) + np.tile((-0.5, 0.5), len(guide))
-        dense = max(weights.shape) > 40
-        beside = 0.5 + max(weights.shape) / 80 * dense  # not to cover small cells
-        for shift in (-beside, beside):
-            axes.plot(np.repeat(guide, 2) + shift, edges, color=_GUIDE, linewidth=0.4 if dense else 0.8)
-        axes.set_xlim(-0.5, weights.shape[1] - 0.5)
-        axes.set_ylim(weights.shape[0] - 0.5, -0.5)
-    return image
+def _draw(axes: Axes, weights: Map, place: tuple[float, float, float, float] | None = None) -> AxesImage:
+    """One map; it fills the axes, or a place of it: left, top, width and height.
+
+    Where there are fewer pixels than cells, weights are averaged, not colours.
+    """
+    extent = None
+    if place is not None:
+        left, top, width, height = place
+        extent = (left, left + width, top + height, top)
+    return axes.imshow(weights, cmap=PALETTE, vmin=0.0, vmax=1.0, aspect="auto", interpolation_stage="data", extent=extent)
+
+
+def _draw_guide(axes: Axes, guide: Sequence[int], weights: Map) -> None:
+    """Frame a cell in each of the first rows; where cells are small, beside them, not to cover them."""
+    edges = np.arange(len(guide)).repeat(2) + np.tile((-0.5, 0.5), len(guide))
+    dense = max(weights.shape) > 40
+    beside = 0.5 + max(weights.shape) / 80 * dense
+    for shift in (-beside, beside):
+        axes.plot(np.repeat(guide, 2) + shift, edges, color=_GUIDE, linewidth=0.4 if dense else 0.8)
+    axes.set_xlim(-0.5, weights.shape[1] - 0.5)
+    axes.set_ylim(weights.shape[0] - 0.5, -0.5)
+
+
+def _canvas(figure: Figure) -> Axes:
+    """Axes over the whole figure that are not drawn, in inches from the upper left corner."""
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_autoscale_on(False)
+    width, height = figure.get_size_inches()
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+    return axes
 
 
 def _axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:

@@ -37,7 +37,7 @@ FRAME = Frame(128, 0.5, SOURCE, known(2, 2, 5, 6))
 
 def shown(figure: Figure) -> list[NDArray[np.float64]]:
     """The maps of a figure: the large one, then the grid; without the colour bar."""
-    return [np.asarray(axes.get_images()[0].get_array()) for axes in figure.axes if axes.get_images()]
+    return [np.asarray(image.get_array()) for axes in figure.axes for image in axes.get_images()]
 
 
 def texts(figure: Figure) -> str:
