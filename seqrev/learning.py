@@ -15,12 +15,13 @@ from safetensors.numpy import load, save
 from torch.nn import functional
 
 from seqrev.errors import InputError
-from seqrev.files import write_whole
+from seqrev.files import make_folder, read_regular, write_whole
 from seqrev.interpret import AntiDiagonal, Weights, score_map
 from seqrev.model.transformer import Transformer
 from seqrev.task import apply_rule, frame, source_of_output
 
-LONGEST = 10  # symbols in the sequence that is watched, if there is one so short
+LARGEST = 100_000_000  # bytes in a file
+LONGEST, TOO_LONG = 10, 100  # symbols in the sequence that is watched: if there is one so short; in no case more
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,12 @@ def is_kept(step: int, last: int) -> bool:
 
 
 def keep(folder: Path, model: Transformer, source: Sequence[int], step: int) -> None:
-    """Write what ``model`` looks at into ``folder``; the file depends on nothing but the arguments."""
+    """Write what ``model`` looks at into ``folder``; the file depends on nothing but the arguments.
+
+    A sequence of more than a hundred symbols is not kept: maps grow with the square of the length.
+    """
+    if len(source) > TOO_LONG:
+        return
     model.eval()
     device = model.output.weight.device
     given, target = (
@@ -73,7 +79,7 @@ def keep(folder: Path, model: Transformer, source: Sequence[int], step: int) -> 
         "source": np.array(source, dtype=np.int64),
         "cross": cross,
     }
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     write_whole(folder / f"step-{step:06d}.safetensors", save(arrays))
 
 
@@ -92,10 +98,10 @@ def load_frames(folder: Path) -> list[Frame]:
 
 def _load(path: Path) -> Frame:
     try:
-        arrays = load(path.read_bytes())
+        arrays = load(read_regular(path, LARGEST, "the attention at one step", follow=False))
         source, cross = arrays["source"], arrays["cross"]
         kept = Frame(arrays["step"].item(), arrays["loss"].item(), source.tolist(), cross)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+    except (SafetensorError, ValueError, KeyError, TypeError):
         raise InputError(f"{path} is damaged; the attention at one step was expected.") from None
     if not source.size or source.ndim != 1 or cross.ndim != 4 or cross.shape[2:] != (source.size + 1, source.size + 2):
         raise InputError(f"{path} is damaged: its maps do not have the shape of its sequence.")

@@ -41,7 +41,7 @@ CONSTANT = (
     "extended",
     "sittings",
 )  # of a run; all else is of a sitting
-FOLDERS = ("data", "checkpoints", "evaluation", "attention")
+FOLDERS = ("data", "checkpoints", "learning", "evaluation", "attention")
 
 
 class Run:

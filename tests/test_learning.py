@@ -48,6 +48,11 @@ def test_what_is_kept_is_the_attention_on_the_right_answer(tmp_path: Path) -> No
             assert frame.score(layer, head) == expected[head or 0]
 
 
+def test_maps_that_would_be_large_are_not_kept(tmp_path: Path) -> None:
+    keep(tmp_path / "learning", model_of(), [1] * 101, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_frames_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
     for step in (2_000_000, 3, 12, 100):
         keep(tmp_path, model_of(), SOURCE, step)
