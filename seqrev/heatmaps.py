@@ -189,7 +189,7 @@ def _draw(axes: Axes, weights: Map, place: tuple[float, float, float, float] | N
 def _draw_guide(axes: Axes, guide: Sequence[int], weights: Map) -> None:
     """Frame a cell in each of the first rows; where cells are small, beside them, not to cover them."""
     edges = np.arange(len(guide)).repeat(2) + np.tile((-0.5, 0.5), len(guide))
-    dense = max(weights.shape) > 40
+    dense = max(weights.shape) > 100
     beside = 0.5 + max(weights.shape) / 80 * dense
     for shift in (-beside, beside):
         axes.plot(np.repeat(guide, 2) + shift, edges, color=_GUIDE, linewidth=0.4 if dense else 0.8)
