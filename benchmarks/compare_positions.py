@@ -3,24 +3,27 @@
     python benchmarks/compare_positions.py                   # configs/ablation.yaml into docs/
     python benchmarks/compare_positions.py --variant ALiBi   # only this one
 
-Each finished (variant, seed) is kept in the JSON file, so that an interrupted comparison goes on where it stopped. Delete
-that file after changing the sweep.
+Once a trained model gets nothing right at some length, it is not asked for longer ones: they count as zero. Each finished
+(variant, seed) is kept in the JSON file, so that an interrupted comparison goes on where it stopped. Delete that file after
+changing the sweep.
 """
 
 import argparse
 import json
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from matplotlib.figure import Figure
 
-from seqrev import plots
 from seqrev.config import load_config
 from seqrev.data import fresh_sequences
 from seqrev.evaluation import evaluate
 from seqrev.files import write_json
+from seqrev.plots import save_figure
 from seqrev.training import TrainingState, fit
 
 
@@ -47,38 +50,70 @@ def main() -> None:
     report(sweep, results, path)
 
 
-def measure(sweep: dict[str, Any], changes: list[str], seed: int) -> dict[str, float]:
-    """Train one variant and return its exact match at each length."""
-    config = load_config(Path(sweep["base"]), [*sweep.get("set", ()), *changes], seed)
+def measure(sweep: dict[str, Any], changes: list[Any], seed: int) -> dict[str, float]:
+    """Train one variant and return its exact match at each length, up to the first where it is zero."""
+    config = load_config(Path(sweep["base"]), [*sweep.get("set", ()), *unfold(changes)], seed)
     state = TrainingState(config)
     for _ in fit(config, state=state):
         pass
     state.model.eval()
-    exact = {}
-    for length in sweep["lengths"]:
+    exact: dict[str, float] = {}
+    for length in sorted(sweep["lengths"]):
+        if 0 in exact.values():
+            break
         sequences = fresh_sequences(length, sweep["sequences"], config)
         exact[str(length)] = evaluate(state.model, sequences).overall.exact_match
     return exact
 
 
+def unfold(changes: list[Any]) -> list[str]:
+    """Assignments, and shared lists of them, as one list."""
+    return [one for change in changes for one in (unfold(change) if isinstance(change, list) else [change])]
+
+
 def report(sweep: dict[str, Any], results: dict[str, Any], path: Path) -> None:
-    """Mean over the seeds, with the range over the seeds as the band, as Markdown and as a picture."""
-    curves = []
-    lines = ["| variant | " + " | ".join(map(str, sweep["lengths"])) + " |", "|---" * (len(sweep["lengths"]) + 1) + "|"]
+    """Mean over the seeds, and where they differ the smallest and the largest, as Markdown and as a picture."""
+    lengths, seeds = sorted(sweep["lengths"]), sweep["seeds"]
+    rows: dict[str, list[list[float]]] = {}  # by variant: at each length, each seed
     for name in sweep["variants"]:
-        runs = [results[f"{name} / {seed}"] for seed in sweep["seeds"] if f"{name} / {seed}" in results]
-        if not runs:
-            continue
-        columns = [[run[str(length)] for run in runs] for length in sweep["lengths"]]
-        lines.append(f"| {name} | " + " | ".join(f"{statistics.mean(column):.2f}" for column in columns) + " |")
-        bands = [(min(column), max(column)) for column in columns]
-        curves.append(plots.Curve(name, sweep["lengths"], [statistics.mean(column) for column in columns], bands))
+        runs = [results[f"{name} / {seed}"] for seed in seeds if f"{name} / {seed}" in results]
+        if runs:
+            rows[name] = [[run.get(str(length), 0.0) for run in runs] for length in lengths]
+    lines = ["| variant | " + " | ".join(f"{length:,}" for length in lengths) + " |", "|---" * (len(lengths) + 1) + "|"]
+    lines += [f"| {name} | " + " | ".join(map(show, cells)) + " |" for name, cells in rows.items()]
     path.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    task = load_config(Path(sweep["base"])).task
-    seeds = sweep["seeds"]
-    title = f"exact match by length, {f'mean and range of {len(seeds)} seeds' if len(seeds) > 1 else f'seed {seeds[0]}'}"
-    plots.save_figure(plots.accuracy_by_length(curves, (task.min_length, task.max_length), title), path.with_suffix(".png"))
+    task = load_config(Path(sweep["base"]), sweep.get("set", ())).task
+    title = f"exact match by length; trained on lengths {task.min_length} to {task.max_length}, {len(seeds)} seeds"
+    save_figure(shaded_table(rows, lengths, title), path.with_suffix(".png"))
     print("\n".join(lines))
+
+
+def show(values: Sequence[float], between: str = " ") -> str:
+    """``0.35 (0.06–0.94)``: the mean, and the range where there is one."""
+    low, high = min(values), max(values)
+    return f"{statistics.mean(values):.2f}" + (f"{between}({low:.2f}–{high:.2f})" if low < high else "")
+
+
+def shaded_table(rows: dict[str, list[list[float]]], lengths: Sequence[int], title: str) -> Figure:
+    """The table as a picture: the darker, the better. (Curves would lie on each other at 0 and at 1.)"""
+    figure = Figure(figsize=(2.6 + 0.85 * len(lengths), 1.1 + 0.34 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    means = [[statistics.mean(cell) for cell in cells] for cells in rows.values()]
+    axes.imshow(means, cmap="Blues", vmin=0.0, vmax=1.25, aspect="auto")
+    for row, cells in enumerate(rows.values()):
+        for column, cell in enumerate(cells):
+            colour = "white" if means[row][column] > 0.7 else "black"
+            axes.text(column, row, show(cell, "\n"), ha="center", va="center", color=colour, fontsize=7)
+    axes.set_xticks(range(len(lengths)), [f"{length:,}" for length in lengths])
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.tick_params(length=0)
+    axes.set_xticks([place - 0.5 for place in range(1, len(lengths))], minor=True)
+    axes.set_yticks([place - 0.5 for place in range(1, len(rows))], minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="minor", length=0)
+    axes.set_xlabel("length of the sequence")
+    figure.suptitle(title, fontsize=10)
+    return figure
 
 
 if __name__ == "__main__":

@@ -86,9 +86,9 @@ class ModelConfig(_Section):
     attention_noise: Number = Field(
         default=0.0, description="Standard deviation of noise on the cross-attention scores in training; makes maps crisp."
     )
-    positions: Literal["sinusoidal", "learned", "rotary", "alibi", "none"] = Field(
+    positions: Literal["sinusoidal", "learned", "rotary", "alibi", "relative", "none"] = Field(
         default="sinusoidal",
-        description="How a token's place is told: sinusoidal, learned, rotary, alibi or none.",
+        description="How a token's place is told: sinusoidal, learned, rotary, alibi, relative or none.",
     )
     source_from: Literal["start", "end"] = Field(
         default="start", description="Where the source positions are counted from."

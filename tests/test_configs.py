@@ -5,13 +5,13 @@ import json
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NoReturn
+from types import ModuleType, SimpleNamespace
+from typing import Any, NoReturn, get_args
 
 import pytest
 import yaml
 
-from seqrev.config import Config, load_config
+from seqrev.config import Config, ModelConfig, load_config
 from seqrev.data import check_possible, fresh_sequences
 from seqrev.evaluation import parse_lengths
 from seqrev.model.transformer import Transformer
@@ -65,9 +65,24 @@ def test_the_recipe_trains_on_short_sequences_and_takes_long_ones() -> None:
 # --- the sweep --------------------------------------------------------------------------------------------------------
 
 
+def load_benchmark(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "benchmarks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def variant_of(sweep: str, variant: str) -> Config:
     content = SWEEPS[sweep]
-    return load_config(REPOSITORY / content["base"], [*content.get("set", []), *content["variants"][variant]], seed=1)
+    changes = load_benchmark("compare_positions").unfold(content["variants"][variant])
+    return load_config(REPOSITORY / content["base"], [*content.get("set", []), *changes], seed=1)
+
+
+def test_a_list_of_assignments_stands_for_its_own() -> None:
+    unfold = load_benchmark("compare_positions").unfold
+    assert unfold(["a=1", ["b=2", ["c=3"], []], "a=4"]) == ["a=1", "b=2", "c=3", "a=4"]  # the last one counts
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
@@ -95,18 +110,14 @@ def test_variants_differ_in_the_model_alone(sweep: str) -> None:
     assert len({repr(config.model) for config in configs}) == len(configs)
     assert len({repr((config.train, config.data, config.task)) for config in configs}) == 1
     if sweep == "ablation.yaml":
-        assert {config.model.positions for config in configs} == {"sinusoidal", "learned", "rotary", "alibi", "none"}
+        schemes = get_args(ModelConfig.model_fields["positions"].annotation)
+        assert {config.model.positions for config in configs} == {*schemes}
 
 
 @pytest.fixture
 def compare_positions() -> ModuleType:
     """The benchmark as a module."""
-    spec = importlib.util.spec_from_file_location("compare_positions", REPOSITORY / "benchmarks" / "compare_positions.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("compare_positions")
 
 
 @pytest.fixture
@@ -132,7 +143,7 @@ def test_a_sweep_writes_a_table_a_picture_and_its_numbers(
     results = json.loads((out / "sweep.json").read_text())
     assert list(results) == ["plain / 0", "turned / 0", "plain / 1", "turned / 1"]
     for exact in results.values():
-        assert list(exact) == ["3", "8"]
+        assert list(exact) == (["3", "8"] if exact["3"] else ["3"])  # nothing right: no longer ones are asked for
         assert all(0 <= share <= 1 and share * 4 == int(share * 4) for share in exact.values())
     table = (out / "sweep.md").read_text().splitlines()
     assert table[:2] == ["| variant | 3 | 8 |", "|---|---|---|"]
@@ -140,11 +151,30 @@ def test_a_sweep_writes_a_table_a_picture_and_its_numbers(
     for line in table[2:]:
         name, *shown = [cell.strip() for cell in line.strip("|").split("|")]
         for length, text in zip(("3", "8"), shown, strict=True):
-            mean = (results[f"{name} / 0"][length] + results[f"{name} / 1"][length]) / 2
-            assert abs(float(text) - mean) <= 0.0051
+            shares = [results[f"{name} / {seed}"].get(length, 0.0) for seed in (0, 1)]
+            assert abs(float(text.split()[0]) - sum(shares) / 2) <= 0.0051
     assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in out.iterdir()) == ["sweep.json", "sweep.md", "sweep.png"]
     assert "\n".join(table) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("shares", "asked"), [({3: 1.0, 8: 0.5}, [3, 8]), ({3: 0.0, 8: 0.5}, [3])])
+def test_longer_sequences_are_asked_for_until_nothing_is_right(
+    compare_positions: ModuleType, monkeypatch: pytest.MonkeyPatch, shares: dict[int, float], asked: list[int]
+) -> None:
+    sweep = {
+        "base": REPOSITORY / "configs" / "small.yaml",
+        "set": [*TINY, "train.steps=1"],
+        "lengths": [8, 3],
+        "sequences": 4,
+    }
+
+    def evaluate(_: Transformer, sequences: list[list[int]]) -> SimpleNamespace:
+        return SimpleNamespace(overall=SimpleNamespace(exact_match=shares[len(sequences[0])]))
+
+    monkeypatch.setattr(compare_positions, "evaluate", evaluate)
+    exact = compare_positions.measure(sweep, [["model.positions=none"]], 0)
+    assert exact == {str(length): shares[length] for length in asked}
 
 
 def test_an_interrupted_sweep_goes_on_where_it_stopped(
@@ -179,5 +209,5 @@ def test_one_variant_can_be_asked_for(
     monkeypatch.setattr("sys.argv", [*sys.argv, "--variant", "turned"])
     compare_positions.main()
     assert list(json.loads((out / "sweep.json").read_text())) == ["turned / 0", "turned / 1"]
-    assert (out / "sweep.md").read_text().splitlines()[2:] == ["| turned | 1.00 | 0.25 |"]
+    assert (out / "sweep.md").read_text().splitlines()[2:] == ["| turned | 1.00 | 0.25 (0.00–0.50) |"]
     assert "plain" not in capsys.readouterr().out

@@ -294,7 +294,7 @@ def test_the_model_and_its_gradients_are_left_alone() -> None:
 # --- other protocols --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("positions", ["sinusoidal", "rotary", "alibi"])
+@pytest.mark.parametrize("positions", ["sinusoidal", "rotary", "alibi", "relative"])
 @pytest.mark.parametrize("beam", [1, 3])
 @pytest.mark.parametrize("eos", [-20.0, 0.0, 20.0])
 def test_with_the_length_given_every_answer_is_as_long_as_its_source(positions: str, beam: int, eos: float) -> None:
@@ -334,7 +334,7 @@ def naive_teacher_forced(model: Transformer, source: Sequence[int]) -> Decoded:
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 4, 256])
-@pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary", "alibi", "none"])
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary", "alibi", "relative", "none"])
 def test_teacher_forcing_in_blocks_is_one_parallel_pass(
     monkeypatch: pytest.MonkeyPatch, positions: str, block: int
 ) -> None:
@@ -371,7 +371,7 @@ def test_a_teacher_forced_answer_has_ended_if_eos_is_chosen_at_its_end(eos: floa
     assert answer.finished is (eos > 0)
 
 
-@pytest.mark.parametrize("positions", ["learned", "rotary", "alibi", "none"])
+@pytest.mark.parametrize("positions", ["learned", "rotary", "alibi", "relative", "none"])
 def test_greedy_is_the_naive_uncached_loop_whatever_the_positions(positions: str) -> None:
     sources = rows(count=8)
     check_greedy(loud(1, positions=positions), sources, decode(loud(1, positions=positions), sources))

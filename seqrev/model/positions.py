@@ -28,9 +28,17 @@ class Places(NamedTuple):
 
 
 NOWHERE = Places()
+BUCKETS = 32  # of offsets, for relative biases: 16 for each direction
 
 
-def relate(config: ModelConfig, queries: Tensor, keys: Tensor, visible: Tensor, new_keys: Tensor | None = None) -> Places:
+def relate(
+    config: ModelConfig,
+    queries: Tensor,
+    keys: Tensor,
+    visible: Tensor,
+    new_keys: Tensor | None = None,
+    biases: Tensor | None = None,
+) -> Places:
     """Everything that a configuration wants attention to know of positions.
 
     Args:
@@ -39,6 +47,9 @@ def relate(config: ModelConfig, queries: Tensor, keys: Tensor, visible: Tensor, 
         keys: positions of the keys, ``[src]`` or ``[batch, src]``.
         visible: how many keys each query may see, ``[tgt]`` or ``[batch, 1]``.
         new_keys: positions of those keys that are not cached yet; None: all of them.
+        biases: the learned biases of this kind of attention, ``[bucket, head]``; None: the scheme has none. They are
+            multiplied by √d_head: Adam moves a weight by about its learning rate a step, and left to itself a single
+            number would fall far behind the products of queries and keys.
     """
     places = NOWHERE
     if config.positions == "rotary":
@@ -48,6 +59,8 @@ def relate(config: ModelConfig, queries: Tensor, keys: Tensor, visible: Tensor, 
         places = places._replace(query_angles=query_turn, key_angles=key_turn)
     if config.positions == "alibi":
         places = places._replace(bias=alibi_bias(queries, keys, config.heads))
+    if biases is not None:
+        places = places._replace(bias=relative_bias(queries, keys, biases * math.sqrt(config.d_model // config.heads)))
     if config.length_scaling:
         scale = length_scale(visible)
         places = places._replace(query_scale=scale[:, None] if scale.ndim == 1 else scale[:, None, :, None])
@@ -153,6 +166,38 @@ def alibi_bias(query_positions: Tensor, key_positions: Tensor, heads: int) -> Te
     distance = (query_positions[..., :, None] - key_positions[..., None, :]).abs().float()
     slopes = torch.tensor([2 ** (-8 * (head + 1) / heads) for head in range(heads)], device=distance.device)
     return -slopes[:, None, None] * (distance[:, None] if distance.ndim == 3 else distance)
+
+
+def relative_bias(query_positions: Tensor, key_positions: Tensor, biases: Tensor) -> Tensor:
+    """A learned number for each bucket of offsets and each head ("T5", Raffel et al. 2020, section 2.1).
+
+    Args:
+        query_positions: ``[tgt]`` or ``[batch, tgt]``.
+        key_positions: ``[src]`` or ``[batch, src]``.
+        biases: ``[bucket, head]``.
+
+    Returns:
+        ``[head, tgt, src]``, or ``[batch, head, tgt, src]`` where positions differ between rows.
+    """
+    offset = key_positions[..., None, :] - query_positions[..., :, None]
+    return biases[offset_buckets(offset)].movedim(-1, -3)
+
+
+def offset_buckets(offset: Tensor) -> Tensor:
+    """Number the offsets (key position less query position): near ones each by itself, far ones in ever wider groups.
+
+    Of 16 buckets, an offset ``o ≥ 0`` has ``o`` itself up to 8, and from there ``8 + ⌊8 log(o / 8) / log(128 / 8)⌋``, at
+    most 15; a key that stands after its query has the 16 buckets that follow (the published code of T5, for attention
+    that looks both ways).
+
+    Returns:
+        Integers from 0 to ``BUCKETS - 1``, of the same shape.
+    """
+    each = BUCKETS // 2
+    exact = each // 2
+    starts = [*range(1, exact), *(math.ceil(exact * 16 ** (step / exact)) for step in range(exact))]
+    bucket = torch.bucketize(offset.abs(), torch.tensor(starts, device=offset.device), right=True)
+    return bucket + each * (offset > 0)
 
 
 def length_scale(keys: Tensor) -> Tensor:

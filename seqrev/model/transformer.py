@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from seqrev.config import ModelConfig
 from seqrev.model.layers import DecoderLayer, EncoderLayer, LayerCache
 from seqrev.model.masks import causal_mask, padding_mask
-from seqrev.model.positions import Places, place_table, relate, sinusoidal, source_positions
+from seqrev.model.positions import BUCKETS, Places, place_table, relate, sinusoidal, source_positions
 
 SCORES_AT_ONCE = 16_777_216  # attention scores in memory while a source is read without gradients
 
@@ -66,6 +66,8 @@ class Transformer(nn.Module):
         learned = config.positions == "learned"
         self.source_positions = nn.Embedding(config.max_positions, width) if learned else None
         self.target_positions = nn.Embedding(config.max_positions, width) if learned else None
+        relative = config.positions == "relative"  # of the encoder, the decoder, and the decoder looking at the source
+        self.relative_biases = nn.Parameter(torch.zeros(3, BUCKETS, config.heads)) if relative else None
         encoder = nn.ModuleList(
             EncoderLayer(width, config.heads, config.d_ff, config.dropout, config.attention_dropout)
             for _ in range(config.encoder_layers)
@@ -159,7 +161,8 @@ class Transformer(nn.Module):
 
     def _relate_source(self, memory: Memory, some: slice = slice(None)) -> Places:
         """What some source positions are told of where all of them stand."""
-        return relate(self.config, memory.positions[:, some], memory.positions, visible=memory.lengths)
+        biases = None if self.relative_biases is None else self.relative_biases[0]
+        return relate(self.config, memory.positions[:, some], memory.positions, visible=memory.lengths, biases=biases)
 
     def _decode(
         self, target: Tensor, memory: Memory, cache: list[LayerCache] | None, with_weights: bool
@@ -173,7 +176,8 @@ class Transformer(nn.Module):
             every = memory.table[:, :seen]
         new = every[..., past:]
         states = self._embed(self.target_embedding, self.target_positions, target, new)
-        target_places = relate(self.config, new, every, visible, new_keys=new)
+        target_biases, source_biases = (None, None) if self.relative_biases is None else self.relative_biases[1:]
+        target_places = relate(self.config, new, every, visible, new_keys=new, biases=target_biases)
         known = bool(cache and cache[0].source.length)  # the source's keys are cached, already turned
         source_places = relate(
             self.config,
@@ -181,6 +185,7 @@ class Transformer(nn.Module):
             memory.positions,
             visible=memory.lengths,
             new_keys=memory.positions[:, :0] if known else memory.positions,
+            biases=source_biases,
         )
         self_maps, cross_maps = [], []
         for index, layer in enumerate(self.decoder_layers):

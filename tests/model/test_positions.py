@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from seqrev.config import ModelConfig
 from seqrev.decoding import PATIENCE
 from seqrev.model.positions import (
+    BUCKETS,
     NOWHERE,
     alibi_bias,
     angles,
     length_scale,
+    offset_buckets,
     place_table,
     relate,
+    relative_bias,
     sinusoidal,
     source_positions,
     turn,
@@ -216,6 +219,47 @@ def test_rows_may_have_positions_of_their_own(
         assert bias[row].equal(alibi_bias(query.expand(2, -1)[row], key.expand(2, -1)[row], 4))
 
 
+# --- relative biases --------------------------------------------------------------------------------------------------
+
+
+def bucket_of_t5(offset: int) -> int:
+    """As T5's published code has it, with 32 buckets up to a distance of 128, for attention that looks both ways."""
+    distance, first = abs(offset), 16 if offset > 0 else 0
+    if distance < 8:
+        return first + distance
+    return first + min(8 + int(math.log(distance / 8) / math.log(128 / 8) * 8 + 1e-9), 15)
+
+
+def test_offsets_share_the_buckets_of_t5() -> None:
+    offsets = [*range(-1_000, 1_001), 100_000, -100_000]
+    buckets = offset_buckets(torch.tensor(offsets)).tolist()
+    assert buckets == [bucket_of_t5(offset) for offset in offsets]
+    assert {*buckets} == {*range(BUCKETS)} - {16}  # no distance of zero is after
+    assert [bucket_of_t5(offset) for offset in (0, -7, -8, -11, -12, -90, -91, 1, 12)] == [0, 7, 8, 8, 9, 14, 15, 17, 25]
+
+
+@FEW
+@given(offset=st.integers(-10_000_000, 10_000_000), further=st.integers(0, 1_000_000))
+def test_a_key_further_off_is_never_in_a_nearer_bucket(offset: int, further: int) -> None:
+    away = offset + further if offset > 0 else offset - further
+    near, far = offset_buckets(torch.tensor([offset, away])).tolist()
+    assert near <= far
+    assert (near < BUCKETS // 2) == (offset <= 0) == (far < BUCKETS // 2)
+
+
+@pytest.mark.parametrize(("queries", "keys"), [((3,), (5,)), ((2, 3), (2, 5)), ((3,), (2, 5)), ((2, 3), (5,))])
+def test_a_relative_bias_is_the_number_of_its_bucket_and_head(queries: tuple[int, ...], keys: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key = torch.randint(200, queries, generator=generator), torch.randint(200, keys, generator=generator)
+    biases = draw(BUCKETS, 4)
+    bias = relative_bias(query, key, biases)
+    rows = bias if bias.ndim == 4 else bias[None]
+    assert bias.ndim == max(query.ndim, key.ndim) + 2
+    for row, (ones, others) in enumerate(zip(query.expand(len(rows), -1), key.expand(len(rows), -1), strict=True)):
+        for (t, one), (s, other) in itertools.product(enumerate(ones.tolist()), enumerate(others.tolist())):
+            assert rows[row, :, t, s].equal(biases[bucket_of_t5(other - one)])
+
+
 # --- random positions -------------------------------------------------------------------------------------------------
 
 
@@ -301,6 +345,15 @@ def test_alibi_gives_a_bias_to_all_keys_cached_or_not() -> None:
         assert (places.query_angles, places.key_angles, places.query_scale) == (None, None, None)
         assert places.bias is not None
         assert places.bias.equal(alibi_bias(QUERIES, KEYS, 2))
+
+
+def test_relative_gives_every_key_its_bias_cached_or_not_times_the_root_of_a_heads_width() -> None:
+    biases = draw(BUCKETS, 2)
+    for new_keys in (None, KEYS[:, :0]):
+        places = relate(config(positions="relative"), QUERIES, KEYS, LENGTHS, new_keys=new_keys, biases=biases)
+        assert (places.query_angles, places.key_angles, places.query_scale) == (None, None, None)
+        assert places.bias is not None
+        torch.testing.assert_close(places.bias, math.sqrt(8) * relative_bias(QUERIES, KEYS, biases))
 
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary", "alibi", "none"])

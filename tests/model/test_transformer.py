@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from seqrev.config import ModelConfig
 from seqrev.model import attention, transformer
 from seqrev.model.attention import MultiHeadAttention
+from seqrev.model.positions import offset_buckets
 from seqrev.model.transformer import Transformer
 from seqrev.task import BOS, EOS, PAD
 
@@ -277,7 +278,7 @@ def test_the_model_has_as_many_layers_as_configured_and_takes_its_positions_less
 SCHEMES = [
     {"positions": positions, "source_from": source_from, "random_positions": spread, "length_scaling": scaling}
     for positions, source_from, spread, scaling in itertools.product(
-        ("sinusoidal", "learned", "rotary", "alibi", "none"), ("start", "end"), (0, 100), (False, True)
+        ("sinusoidal", "learned", "rotary", "alibi", "relative", "none"), ("start", "end"), (0, 100), (False, True)
     )
 ]
 
@@ -311,6 +312,7 @@ def naive_attention(
     looked_at: Tensor,
     places: tuple[list[int], list[int]],
     causal: bool,
+    biases: Tensor | None,
 ) -> Tensor:
     """One query, one head and one key at a time, keys turned relative to the query; no mask, no cache, no batch."""
     width = config.d_model // config.heads
@@ -331,6 +333,8 @@ def naive_attention(
             score = score / math.sqrt(width) * (math.log(sight + 1, 20) if config.length_scaling else 1)
             if config.positions == "alibi":
                 score = score - 2 ** (-8 * (head + 1) / config.heads) * abs(distance)
+            if biases is not None:
+                score = score + biases[int(offset_buckets(torch.tensor(-distance))), head] * math.sqrt(width)
             scores.append(score)
         mixed[q, here] = torch.stack(scores).softmax(0) @ value[:sight, here]
     naive: Tensor = module.out_proj(mixed)
@@ -355,17 +359,19 @@ def naive_logits(model: Transformer, source: list[int], target: list[int]) -> Te
                 states[row, 2 * i + 1] += math.cos(angle)
         return states
 
+    of_source, of_target, across = (None, None, None) if model.relative_biases is None else model.relative_biases
     memory = embed("source", source, places)
     for e in model.encoder_layers:
         normed = e.self_attention_norm(memory)
-        memory = memory + naive_attention(c, e.self_attention, normed, normed, (places, places), causal=False)
+        memory = memory + naive_attention(c, e.self_attention, normed, normed, (places, places), False, of_source)
         memory = memory + e.feed_forward(e.feed_forward_norm(memory))
     memory, states = model.encoder_norm(memory), embed("target", target, target_places)
     for d in model.decoder_layers:
         normed = d.self_attention_norm(states)
-        states = states + naive_attention(c, d.self_attention, normed, normed, (target_places, target_places), causal=True)
+        target_pair, source_pair = (target_places, target_places), (target_places, places)
+        states = states + naive_attention(c, d.self_attention, normed, normed, target_pair, True, of_target)
         normed = d.cross_attention_norm(states)
-        states = states + naive_attention(c, d.cross_attention, normed, memory, (target_places, places), causal=False)
+        states = states + naive_attention(c, d.cross_attention, normed, memory, source_pair, False, across)
         states = states + d.feed_forward(d.feed_forward_norm(states))
     logits: Tensor = model.output(model.decoder_norm(states))
     return logits
@@ -508,7 +514,9 @@ def test_without_gradients_no_more_scores_than_the_bound_are_in_memory_at_once(
     assert sum(sizes) == 2 * 6_400  # two layers, each query once
 
 
-@pytest.mark.parametrize("scheme", [{"positions": "rotary", "source_from": "end"}, {"positions": "alibi"}, {}])
+@pytest.mark.parametrize(
+    "scheme", [{"positions": "rotary", "source_from": "end"}, {"positions": "alibi"}, {"positions": "relative"}, {}]
+)
 def test_from_a_cache_a_long_answer_is_as_exact_as_at_once_in_single_precision(scheme: dict[str, str]) -> None:
     torch.manual_seed(0)
     shape = {"heads": 1, "encoder_layers": 1, "decoder_layers": 1, "max_positions": 4096, "length_scaling": True}
