@@ -1,5 +1,6 @@
 """What the shipped configurations are said to reach, over five seeds. Minutes each: ``make test-slow``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 pytestmark = pytest.mark.slow
 
 
-def trained(name: str, seed: int) -> TrainingState:
-    config = load_config(CONFIGS / name, seed=seed)
+def trained(name: str, seed: int, changes: Sequence[str] = ()) -> TrainingState:
+    config = load_config(CONFIGS / name, changes, seed)
     state = TrainingState(config)
     for _ in fit(config, state=state):
         pass
@@ -44,3 +45,17 @@ def test_extrapolate_is_exact_at_a_hundred_times_its_training_length(seed: int) 
         mean, *_ = anti_diagonal(state.model, fresh_sequences(length, 16, state.config))
         assert mean.hit == 1.0
         assert mean.mass >= 0.95
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [["task.max_length=5"], ["task.symbols=2", "task.max_length=40"], ["task.symbols=300", "train.steps=1200"]],
+    ids=" ".join,
+)
+def test_extrapolate_holds_for_other_alphabets_and_lengths(changes: list[str]) -> None:
+    """At eight and sixteen times the training length, and at 1,000; without dropout the first of them is lost."""
+    state = trained("extrapolate.yaml", 1, changes)
+    longest = state.config.task.max_length
+    for length in (8 * longest, 16 * longest, 1_000):
+        result = evaluate(state.model, fresh_sequences(length, 16, state.config)).overall
+        assert result.exact_match == 1.0, length
