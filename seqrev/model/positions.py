@@ -186,9 +186,9 @@ def relative_bias(query_positions: Tensor, key_positions: Tensor, biases: Tensor
 def offset_buckets(offset: Tensor) -> Tensor:
     """Number the offsets (key position less query position): near ones each by itself, far ones in ever wider groups.
 
-    Of 16 buckets, an offset ``o ≥ 0`` has ``o`` itself up to 8, and from there ``8 + ⌊8 log(o / 8) / log(128 / 8)⌋``, at
-    most 15; a key that stands after its query has the 16 buckets that follow (the published code of T5, for attention
-    that looks both ways).
+    A distance ``d`` has bucket ``d`` up to 8, and from there ``8 + ⌊8 log(d / 8) / log(128 / 8)⌋``, at most 15; keys that
+    stand after their query have the 16 buckets that follow (the published code of T5, for attention that looks both
+    ways).
 
     Returns:
         Integers from 0 to ``BUCKETS - 1``, of the same shape.
