@@ -3,7 +3,7 @@ PYTHON ?= python3
 CONFIG ?= configs/small.yaml
 BIN := .venv/bin
 
-.PHONY: help train test test-slow lint format bench-gpu clean
+.PHONY: help train test test-slow guide lint format bench-gpu clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,6 +16,9 @@ test: .venv/installed-dev lint  ## Install the development tools; run lint, type
 
 test-slow: .venv/installed-dev  ## Run the long tests: the promises of configs/small.yaml over five seeds
 	$(BIN)/pytest -m slow
+
+guide: .venv/installed-dev  ## Run the guide's code and write its outputs and pictures anew (three trainings)
+	$(BIN)/python -m tests.guide
 
 lint: .venv/installed-dev  ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
@@ -36,7 +39,7 @@ clean:  ## Remove the environment and the caches; runs stay
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[explorer]'
 	touch $@
 
 .venv/installed-dev: .venv/installed

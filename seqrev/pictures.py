@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from seqrev import explorer
 from seqrev.heatmaps import Labels, Map, attention_figure, frames_figure
 from seqrev.interpret import NAMES, Attention, Kind
 from seqrev.learning import Frame
@@ -61,6 +62,21 @@ def draw_attention(
         attention.right_places if guide and kind == "cross" else (),
         range(first, shown + 1),
     )
+
+
+def draw_page(
+    attention: Attention, name: str, kind: Kind = "cross", layer: int | None = None, head: int | None = None
+) -> str:
+    """Every kind, layer and head as a page to explore, HTML; the arguments are those of ``draw_attention``.
+
+    Raises:
+        UsageError: the extra that it takes is not installed, or there is too much for a page.
+    """
+    layers = range(1, len(attention.maps.cross) + 1)
+    scores = [score for layer in layers for score in attention.anti_diagonal(layer)]
+    captions = [f"anti-diagonal mass {score.mass:.3f}, hit {score.hit:.3f}" for score in scores]
+    verdict = "right" if attention.correct else "wrong"
+    return explorer.page(attention.to_arrays(), captions, f"{name}: the answer is {verdict}", kind, layer, head)
 
 
 def axis_labels(attention: Attention, kind: Kind) -> tuple[Labels, Labels]:

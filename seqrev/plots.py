@@ -200,6 +200,17 @@ def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
     _write(path, buffer.getvalue())
 
 
+def save_page(html: str, path: Path) -> None:
+    """Write an HTML page; the file appears whole or not at all.
+
+    Raises:
+        UsageError: another suffix.
+        InputError: the file cannot be written.
+    """
+    check_format(path, ("html",))
+    _write(path, html.encode())
+
+
 def _write(path: Path, content: bytes) -> None:
     try:
         write_whole(path, content)

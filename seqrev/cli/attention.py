@@ -24,7 +24,8 @@ def command(
     ] = None,
     run: RunSpec = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Picture to write: .png, .svg or .pdf; left out: numbered in the run.")
+        Path | None,
+        typer.Option("--out", help="Picture: .png, .svg or .pdf; .html: a page to explore; left out: numbered in the run."),
     ] = None,
     type_: Annotated[
         Literal["cross", "encoder", "decoder"],
@@ -84,13 +85,15 @@ def command(
     from seqrev import pictures, plots
 
     if out is not None:
-        plots.check_format(out)
+        plots.check_format(out, (*plots.FORMATS, "html"))
     if arrays is not None:
         plots.check_format(arrays, ("npz",))
     attention = _look(console, model, sequence, beam)
     path = out or model.run.numbered("attention", ".png")
-    figure = pictures.draw_attention(attention, str(model.run), type_, layer, head, not no_guide)
-    plots.save_figure(figure, path)
+    if path.suffix.lower() == ".html":
+        plots.save_page(pictures.draw_page(attention, str(model.run), type_, layer, head), path)
+    else:
+        plots.save_figure(pictures.draw_attention(attention, str(model.run), type_, layer, head, not no_guide), path)
     if arrays is not None:
         plots.save_arrays(attention.to_arrays(), arrays)
 
