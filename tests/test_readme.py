@@ -18,7 +18,7 @@ from seqrev.training import fit
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = {path.name: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")))}
 COMMANDS = [line.removeprefix("$ ") for line in README.splitlines() if line.startswith("$ ")]
 
 
@@ -31,14 +31,19 @@ def test_the_configuration_reference_is_that_of_the_code() -> None:
     assert configuration_table() in README
 
 
+def shorten_trainings(folder: Path) -> None:
+    """Let every configuration end after four steps."""
+    for path in folder.glob("*.yaml"):
+        text = re.sub(r"steps: \d+", "steps: 4", path.read_text())
+        path.write_text(re.sub(r"warmup: \d+", "warmup: 1", text))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working folder with the shipped configurations, made short."""
     place = tmp_path_factory.mktemp("readme")
     shutil.copytree(ROOT / "configs", place / "configs")
-    for path in (place / "configs").glob("*.yaml"):
-        text = re.sub(r"steps: \d+", "steps: 4", path.read_text())
-        path.write_text(re.sub(r"warmup: \d+", "warmup: 1", text))
+    shorten_trainings(place / "configs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         yield place
@@ -67,7 +72,7 @@ def test_the_code_runs(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 
 @pytest.mark.parametrize("page", PAGES)
 def test_what_the_pages_link_to_is_there(page: str) -> None:
-    base = ROOT if page == "README.md" else ROOT / "docs"
+    base = (ROOT / page).parent
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGES[page])
     assert [link for link in links if not (base / link).exists()] == []
 
