@@ -6,6 +6,7 @@ import numpy as np
 
 from seqrev.config import Config
 from seqrev.data import EPOCH, STREAM, available_lengths, sample
+from seqrev.sequences import Sequences
 from seqrev.task import Array
 
 SCORES_AT_ONCE = 8_388_608  # attention scores of one layer in a forward pass that is not trained on
@@ -13,6 +14,8 @@ SCORES_AT_ONCE = 8_388_608  # attention scores of one layer in a forward pass th
 
 def group_by_length(sequences: Iterable[Sequence[int]]) -> dict[int, Array]:
     """Sequences of each length as one array, ``[rows, length]``, shortest first; their order is kept."""
+    if isinstance(sequences, Sequences):
+        return {group.shape[1]: group for _, group in sequences.by_length()}
     groups: dict[int, list[Sequence[int]]] = {}
     for sequence in sequences:
         groups.setdefault(len(sequence), []).append(sequence)

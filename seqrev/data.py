@@ -29,6 +29,7 @@ from seqrev.files import (
     storage_errors,
     write_json,
 )
+from seqrev.sequences import NOTHING, Sequences
 from seqrev.task import Array, apply_rule, check, parse_sequence
 
 Split = Literal["train", "validation", "test"]
@@ -57,13 +58,18 @@ def split_of(sequences: Array) -> NDArray[np.int8]:
     Returns:
         Indices into ``SPLITS``, ``[rows]``.
     """
+    percent = _hash(sequences) % np.uint64(100)
+    return ((percent >= 100 - 2 * HELD_OUT).astype(np.int8)) + (percent >= 100 - HELD_OUT).astype(np.int8)
+
+
+def _hash(sequences: Array) -> NDArray[np.uint64]:
+    """The 64-bit hash of each row of ``[rows, length]``."""
     mixed = np.full(len(sequences), sequences.shape[1], dtype=np.uint64)
     for column in sequences.T:
         mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + column.astype(np.uint64) + np.uint64(1)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    percent = (mixed ^ (mixed >> np.uint64(31))) % np.uint64(100)
-    return ((percent >= 100 - 2 * HELD_OUT).astype(np.int8)) + (percent >= 100 - HELD_OUT).astype(np.int8)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 @functools.lru_cache(maxsize=64)
@@ -160,34 +166,33 @@ def fresh_sequences(length: int, count: int, config: Config) -> list[list[int]]:
     return rows
 
 
-def rows_of(split: Split, count: int, config: Config) -> Iterator[list[tuple[int, ...]]]:
+def rows_of(split: Split, count: int, config: Config) -> Iterator[Sequences]:
     """The rows of a split, in chunks: lengths uniform, training rows independent draws, held-out rows all different.
 
     The configuration must have passed ``check_possible``.
     """
     task, lengths = config.task, available_lengths(split, config.task)
     size = max(1, min(CHUNK, SYMBOLS_AT_ONCE // task.max_length))
-    seen: set[tuple[int, ...]] = set()
+    seen: set[bytes] = set()
     for chunk in itertools.count():
         rng = np.random.default_rng([config.seed, SPLITS.index(split), chunk])
-        rows = _draw(rng, split, rng.choice(lengths, size=min(size, count)), task.symbols)
+        rows = _draw(rng, split, rng.choice(lengths, size=min(size, count)), task)
         if split != "train":
-            rows = [row for row in dict.fromkeys(rows) if row not in seen]
-            seen.update(rows)
-        yield rows
+            first = {row.tobytes(): place for place, row in reversed(list(enumerate(rows)))}
+            rows = rows[sorted(place for row, place in first.items() if row not in seen)]
+            seen.update(first)
+        yield Sequences(rows)
         count -= len(rows)
         if count <= 0:
             return
 
 
-def _draw(rng: np.random.Generator, split: Split, lengths: Array, symbols: int) -> list[tuple[int, ...]]:
-    """One sequence of each of the lengths, in their order; drawn together where lengths are equal."""
-    rows: list[tuple[int, ...]] = [()] * len(lengths)
+def _draw(rng: np.random.Generator, split: Split, lengths: Array, task: TaskConfig) -> Array:
+    """One sequence of each of the lengths, in their order, padded to the longest; equal lengths are drawn together."""
+    rows = np.full((len(lengths), task.max_length), NOTHING, dtype=np.int32)
     for length in np.unique(lengths):
         (places,) = np.nonzero(lengths == length)
-        drawn = sample(rng, split, int(length), len(places), symbols).tolist()
-        for place, row in zip(places, drawn, strict=True):
-            rows[place] = tuple(row)
+        rows[places, :length] = sample(rng, split, int(length), len(places), task.symbols)
     return rows
 
 
@@ -215,7 +220,7 @@ def write_dataset(config: Config, folder: Path, advance: Callable[[int], None] =
     sizes = splits_of(config)
     with storage_errors(folder):
         make_folder(folder)
-    held_out: set[tuple[int, ...]] = set()
+    held_out = _HeldOut()
     overlap = 0
     files: dict[str, Any] = {}
     counts: dict[int, dict[str, int]] = {}
@@ -223,13 +228,12 @@ def write_dataset(config: Config, folder: Path, advance: Callable[[int], None] =
         digest, size = hashlib.sha256(), 0
         with open_whole(folder / f"{split}.jsonl") as file:
             for rows in rows_of(split, count, config):
-                overlap += sum(row in held_out for row in rows)
+                overlap += held_out.count(rows)
                 if split != "train":
-                    held_out.update(rows)
-                for row in rows:
-                    by_split = counts.setdefault(len(row), dict.fromkeys(sizes, 0))
-                    by_split[split] += 1
-                text = _to_jsonl(rows)
+                    held_out.add(rows)
+                for places, sources in rows.by_length():
+                    counts.setdefault(sources.shape[1], dict.fromkeys(sizes, 0))[split] += len(places)
+                text = rows.to_jsonl(config.task.symbols)
                 digest.update(text)
                 size += len(text)
                 file.write(text)
@@ -248,12 +252,24 @@ def write_dataset(config: Config, folder: Path, advance: Callable[[int], None] =
     return manifest
 
 
-def _to_jsonl(rows: Sequence[Sequence[int]]) -> bytes:
-    lines = []
-    for row in rows:
-        source, target = list(row), apply_rule(np.array(row)).tolist()
-        lines.append(f'{{"src": {source}, "tgt": {target}}}\n')  # a list of whole numbers prints as JSON
-    return "".join(lines).encode()
+class _HeldOut:
+    """The validation and test rows that were written, to find them among others: by hash, then by comparison."""
+
+    def __init__(self) -> None:
+        self._rows: set[bytes] = set()
+        self._hashes = np.empty(0, dtype=np.uint64)
+
+    def add(self, rows: Sequences) -> None:
+        self._rows.update(row.tobytes() for row in rows.padded)
+        self._hashes = np.union1d(self._hashes, _hash(rows.padded))
+
+    def count(self, rows: Sequences) -> int:
+        """How many of the rows are among them."""
+        if not len(self._hashes):
+            return 0
+        hashes = _hash(rows.padded)
+        nearest = self._hashes[self._hashes.searchsorted(hashes).clip(max=len(self._hashes) - 1)]
+        return sum(row.tobytes() in self._rows for row in rows.padded[nearest == hashes])
 
 
 def load_split(folder: Path, split: Split, symbols: int) -> list[list[int]]:

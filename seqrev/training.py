@@ -23,6 +23,7 @@ from seqrev.errors import InputError, TrainingError, UsageError, shorten
 from seqrev.evaluation import evaluate
 from seqrev.interpret import anti_diagonal
 from seqrev.model.transformer import Transformer, weight_shapes
+from seqrev.sequences import Sequences
 from seqrev.task import PAD, Array, apply_rule, frame, vocabulary_size
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -209,8 +210,8 @@ def sample_rows(config: Config) -> Rows:
     """
     check_possible(config)
 
-    def draw(split: Split, count: int) -> list[tuple[int, ...]]:
-        return [row for chunk in rows_of(split, count, config) for row in chunk]
+    def draw(split: Split, count: int) -> Sequences:
+        return Sequences(np.concatenate([chunk.padded for chunk in rows_of(split, count, config)]))
 
     train = None if config.data.stream else draw("train", config.data.train)
     return Rows(train, draw("validation", config.data.validation))

@@ -17,7 +17,7 @@ from tests.test_data import config_of, few, split_by_hand
 
 
 def rows_of(config: Config) -> list[tuple[int, ...]]:
-    return [row for chunk in data.rows_of("train", config.data.train, config) for row in chunk]
+    return [tuple(row) for chunk in data.rows_of("train", config.data.train, config) for row in chunk]
 
 
 @pytest.mark.parametrize("stream", [False, True])

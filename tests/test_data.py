@@ -3,6 +3,7 @@ import hashlib
 import itertools
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from seqrev import data
 from seqrev.config import Config, TaskConfig, load_config
 from seqrev.data import SPLITS, Split
 from seqrev.errors import InputError, UsageError
+from seqrev.sequences import Sequences
 from tests.conftest import flip_byte
 
 SMALL = ("task.symbols=6", "task.max_length=5", "data.train=700", "data.validation=60", "data.test=50")
@@ -143,8 +145,18 @@ def test_splits_have_nothing_in_common_and_held_out_rows_are_all_different(
 
 
 def test_overlap_is_counted_on_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "rows_of", lambda split, count, config: iter([[(1, 2)] * count]))
+    monkeypatch.setattr(data, "rows_of", lambda split, count, config: iter([Sequences(np.array([[1, 2, -1]] * count))]))
     assert data.write_dataset(config_of(), tmp_path / "data")["overlap"] == 50 + 700
+
+
+def test_overlap_is_counted_by_comparison_not_by_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows(split: str, count: int, config: Config) -> Iterator[Sequences]:
+        del config
+        yield Sequences(np.array([[("validation", "test", "train").index(split), place % 2] for place in range(count)]))
+
+    monkeypatch.setattr(data, "rows_of", rows)
+    monkeypatch.setattr(data, "_hash", lambda sequences: np.zeros(len(sequences), dtype=np.uint64))
+    assert data.write_dataset(config_of(), tmp_path / "data")["overlap"] == 0
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
