@@ -190,7 +190,7 @@ def rows_of(split: Split, count: int, config: Config) -> Iterator[Sequences]:
 def _draw(rng: np.random.Generator, split: Split, lengths: Array, task: TaskConfig) -> Array:
     """One sequence of each of the lengths, in their order, padded to the longest; equal lengths are drawn together."""
     rows = np.full((len(lengths), task.max_length), NOTHING, dtype=np.int32)
-    for length in np.unique(lengths):
+    for length in np.flatnonzero(np.bincount(lengths)):
         (places,) = np.nonzero(lengths == length)
         rows[places, :length] = sample(rng, split, int(length), len(places), task.symbols)
     return rows
@@ -253,23 +253,22 @@ def write_dataset(config: Config, folder: Path, advance: Callable[[int], None] =
 
 
 class _HeldOut:
-    """The validation and test rows that were written, to find them among others: by hash, then by comparison."""
+    """The validation and test rows that were written, to find them among others: by a mark at their hash, then for sure."""
 
     def __init__(self) -> None:
         self._rows: set[bytes] = set()
-        self._hashes = np.empty(0, dtype=np.uint64)
+        self._marks = np.zeros(2**22, dtype=bool)
 
     def add(self, rows: Sequences) -> None:
         self._rows.update(row.tobytes() for row in rows.padded)
-        self._hashes = np.union1d(self._hashes, _hash(rows.padded))
+        self._marks[self._places(rows)] = True
 
     def count(self, rows: Sequences) -> int:
         """How many of the rows are among them."""
-        if not len(self._hashes):
-            return 0
-        hashes = _hash(rows.padded)
-        nearest = self._hashes[self._hashes.searchsorted(hashes).clip(max=len(self._hashes) - 1)]
-        return sum(row.tobytes() in self._rows for row in rows.padded[nearest == hashes])
+        return sum(row.tobytes() in self._rows for row in rows.padded[self._marks[self._places(rows)]])
+
+    def _places(self, rows: Sequences) -> NDArray[np.uint64]:
+        return _hash(rows.padded) % np.uint64(len(self._marks))
 
 
 def load_split(folder: Path, split: Split, symbols: int) -> list[list[int]]:

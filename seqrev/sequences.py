@@ -39,44 +39,33 @@ class Sequences(Sequence[list[int]]):
 
     def by_length(self) -> Iterator[tuple[NDArray[np.intp], Array]]:
         """For each length, shortest first: where its sequences stand, and the sequences, ``[rows, length]``."""
-        for length in np.unique(self.lengths):
+        for length in np.flatnonzero(np.bincount(self.lengths)):
             (places,) = np.nonzero(self.lengths == length)
             yield places, self.padded[places, :length]
-
-    def answers(self) -> Array:
-        """What the task makes of each, padded alike."""
-        answers = np.full_like(self.padded, NOTHING)
-        for places, sources in self.by_length():
-            answers[places, : sources.shape[1]] = apply_rule(sources)
-        return answers
 
     def to_jsonl(self, symbols: int) -> bytes:
         """A line for each sequence, ``{"src": [4, 8], "tgt": [8, 4]}``.
 
-        All lines are written into one table of bytes, a cell of fixed width for each symbol; what stays empty is then
-        taken out.
+        The lines of one length are written together, as a table of bytes with a cell for each symbol.
 
         >>> Sequences(np.array([[4, 8, -1], [2, 9, 1]])).to_jsonl(symbols=10).decode().splitlines()
         ['{"src": [4, 8], "tgt": [8, 4]}', '{"src": [2, 9, 1], "tgt": [1, 9, 2]}']
         """
-        words, rows = _words(symbols), len(self)
-        last = np.arange(self.padded.shape[1]) == self.lengths[:, None] - 1
-        after = np.where(last, symbols, 0)  # the last symbol has no comma after it
-
-        def cells(padded: Array) -> NDArray[np.uint8]:
-            chosen = words[np.where(padded == NOTHING, 2 * symbols, padded + after)]
-            return chosen.view(np.uint8).reshape(rows, padded.shape[1] * words.itemsize)
-
-        def always(text: bytes) -> NDArray[np.uint8]:
-            return np.broadcast_to(np.frombuffer(text, np.uint8), (rows, len(text)))
-
-        pieces = (always(b'{"src": ['), cells(self.padded), always(b'], "tgt": ['), cells(self.answers()), always(b"]}\n"))
-        return np.concatenate(pieces, axis=1).tobytes().translate(None, b"\0")
+        words, lines = _words(symbols), np.empty(len(self), dtype=object)
+        for places, sources in self.by_length():
+            room = b" " * (sources.shape[1] * words.shape[1] - 2)  # there is no comma before the first
+            before, between, after = b'{"src": [', b'], "tgt": [', b"]}\n"
+            line = np.frombuffer(before + room + between + room + after, np.uint8)
+            table = np.tile(line, (len(places), 1))
+            for numbers, start in ((sources, len(before)), (apply_rule(sources), len(before + room + between))):
+                table[:, start : start + len(room)] = words[numbers].reshape(len(places), -1)[:, 2:]
+            lines[places] = table.view(f"S{len(line)}")[:, 0]
+        text = b"".join(lines.tolist())
+        return text if symbols <= 10 else text.translate(None, b"\0")  # what short numbers leave empty in their cells
 
 
 @functools.lru_cache(maxsize=4)
-def _words(symbols: int) -> NDArray[np.bytes_]:
-    """How each symbol is written: with a comma after it, then without; then nothing at all."""
-    numbers = np.arange(symbols).astype(bytes)
-    width = -(-(numbers.itemsize + 2) // 4) * 4  # whole machine words are copied much faster
-    return np.concatenate((np.strings.add(numbers, b", "), numbers, [b""])).astype(f"S{width}")
+def _words(symbols: int) -> NDArray[np.uint8]:
+    """How each symbol is written, a comma before it: characters, ``[symbol, most]``, zero where a number is shorter."""
+    numbers = np.arange(symbols).astype(f"S{len(str(symbols - 1))}")
+    return np.strings.add(b", ", numbers).view(np.uint8).reshape(symbols, -1)
