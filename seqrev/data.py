@@ -231,8 +231,8 @@ def write_dataset(config: Config, folder: Path, advance: Callable[[int], None] =
                 overlap += held_out.count(rows)
                 if split != "train":
                     held_out.add(rows)
-                for places, sources in rows.by_length():
-                    counts.setdefault(sources.shape[1], dict.fromkeys(sizes, 0))[split] += len(places)
+                for length in np.flatnonzero(by_length := np.bincount(rows.lengths)).tolist():
+                    counts.setdefault(length, dict.fromkeys(sizes, 0))[split] += int(by_length[length])
                 text = rows.to_jsonl(config.task.symbols)
                 digest.update(text)
                 size += len(text)

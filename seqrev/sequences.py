@@ -1,6 +1,5 @@
 """Sequences of different lengths as one array, and as the lines of a dataset file."""
 
-import functools
 from collections.abc import Iterator, Sequence
 from typing import overload
 
@@ -46,26 +45,25 @@ class Sequences(Sequence[list[int]]):
     def to_jsonl(self, symbols: int) -> bytes:
         """A line for each sequence, ``{"src": [4, 8], "tgt": [8, 4]}``.
 
-        The lines of one length are written together, as a table of bytes with a cell for each symbol.
+        The lines of one length are written together, as a table of bytes with equal room for every symbol.
 
         >>> Sequences(np.array([[4, 8, -1], [2, 9, 1]])).to_jsonl(symbols=10).decode().splitlines()
         ['{"src": [4, 8], "tgt": [8, 4]}', '{"src": [2, 9, 1], "tgt": [1, 9, 2]}']
         """
-        words, lines = _words(symbols), np.empty(len(self), dtype=object)
+        digits, lines = len(str(symbols - 1)), np.empty(len(self), dtype=object)
+        before, between, after = b'{"src": [', b'], "tgt": [', b"]}\n"
         for places, sources in self.by_length():
-            room = b" " * (sources.shape[1] * words.shape[1] - 2)  # there is no comma before the first
-            before, between, after = b'{"src": [', b'], "tgt": [', b"]}\n"
+            room = b", ".join([b" " * digits] * sources.shape[1])
             line = np.frombuffer(before + room + between + room + after, np.uint8)
-            table = np.tile(line, (len(places), 1))
+            table = np.empty((len(places), len(line)), np.uint8)
+            table[:] = line
             for numbers, start in ((sources, len(before)), (apply_rule(sources), len(before + room + between))):
-                table[:, start : start + len(room)] = words[numbers].reshape(len(places), -1)[:, 2:]
+                for place in range(digits):
+                    power = 10 ** (digits - 1 - place)
+                    digit = numbers // power % 10 + ord("0") if digits > 1 else numbers + ord("0")
+                    if power > 1:
+                        digit[numbers < power] = 0  # nothing is written there
+                    table[:, start + place : start + len(room) : digits + 2] = digit
             lines[places] = table.view(f"S{len(line)}")[:, 0]
         text = b"".join(lines.tolist())
-        return text if symbols <= 10 else text.translate(None, b"\0")  # what short numbers leave empty in their cells
-
-
-@functools.lru_cache(maxsize=4)
-def _words(symbols: int) -> NDArray[np.uint8]:
-    """How each symbol is written, a comma before it: characters, ``[symbol, most]``, zero where a number is shorter."""
-    numbers = np.arange(symbols).astype(f"S{len(str(symbols - 1))}")
-    return np.strings.add(b", ", numbers).view(np.uint8).reshape(symbols, -1)
+        return text if digits == 1 else text.translate(None, b"\0")
