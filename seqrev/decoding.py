@@ -18,6 +18,7 @@ from seqrev.task import BOS, EOS, PAD
 PATIENCE = 10  # tokens that an answer may be longer than its source before it counts as endless
 BLOCK = 256  # target tokens that are teacher-forced together
 TOKENS_AT_ONCE = 65_536  # source tokens times beams decoded together
+ROWS_AT_ONCE = 512  # and no more rows: the caches of a CPU then hold what a step works on
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,11 @@ def decode(
     answers: list[Decoded | None] = [None] * len(sources)
     for indices in _buckets(sources, beam):
         device = model.output.weight.device
-        ids = [task.frame(np.array(sources[index])).tolist() for index in indices]
-        width = max(map(len, ids))
-        padded = torch.tensor([row + [PAD] * (width - len(row)) for row in ids], device=device)
+        ids = torch.from_numpy(task.frame_all([sources[index] for index in indices])).to(device)
         most = model.config.max_positions
         lengths = [len(sources[index]) for index in indices]
         limits = lengths if length_given else [min(length + 1 + PATIENCE, most) for length in lengths]
-        for index, answer in zip(indices, search(model, padded, limits, beam, length_given), strict=True):
+        for index, answer in zip(indices, search(model, ids, limits, beam, length_given), strict=True):
             answers[index] = answer
     return [answer for answer in answers if answer is not None]
 
@@ -62,7 +61,8 @@ def _buckets(sources: Sequence[Sequence[int]], beam: int) -> Iterator[list[int]]
     """Indices of sources of like length, so that little is padded and rows finish together."""
     bucket: list[int] = []
     for index in sorted(range(len(sources)), key=lambda index: len(sources[index])):
-        if bucket and (len(bucket) + 1) * beam * (len(sources[index]) + 2) > TOKENS_AT_ONCE:
+        rows = (len(bucket) + 1) * beam
+        if bucket and (rows > ROWS_AT_ONCE or rows * (len(sources[index]) + 2) > TOKENS_AT_ONCE):
             yield bucket
             bucket = []
         bucket.append(index)
@@ -87,7 +87,7 @@ def search(
         length_given: every answer ends at its limit, and ``<EOS>`` is not among the choices.
     """
     rows, device = source.shape[0], source.device
-    memory, cache = model.encode(source), model.new_cache()
+    memory, cache = model.encode(source, padded=bool((source[:, -1] == PAD).any())), model.new_cache()
     if beam > 1:
         memory = memory.select(torch.arange(rows, device=device).repeat_interleave(beam))
     scores = torch.full((rows, beam), -torch.inf, device=device)

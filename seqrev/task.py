@@ -63,6 +63,21 @@ def frame(symbols: Array) -> NDArray[np.int64]:
     return framed
 
 
+def frame_all(sequences: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Sequences of different lengths to one array of ids, padded at the end, ``[rows, longest + 2]``.
+
+    >>> frame_all([[4, 8, 2], [9]]).tolist()
+    [[1, 7, 11, 5, 2], [1, 12, 2, 0, 0]]
+    """
+    framed = np.full((len(sequences), max(map(len, sequences)) + 2), PAD)
+    framed[:, 0] = BOS
+    for row, sequence in zip(framed, sequences, strict=True):
+        row[1 : len(sequence) + 1] = sequence
+        row[1 : len(sequence) + 1] += FIRST_SYMBOL
+        row[len(sequence) + 1] = EOS
+    return framed
+
+
 def decode(ids: Sequence[int]) -> list[int]:
     """Ids to symbols, up to the first ``<EOS>``.
 
