@@ -3,7 +3,7 @@ PYTHON ?= python3
 CONFIG ?= configs/small.yaml
 BIN := .venv/bin
 
-.PHONY: help train test test-slow guide lint format bench-gpu clean
+.PHONY: help train test test-slow guide lint format bench bench-gpu clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,8 +17,13 @@ test: .venv/installed-dev lint  ## Install the development tools; run lint, type
 test-slow: .venv/installed-dev  ## Run the long tests: the promises of configs/small.yaml over five seeds
 	$(BIN)/pytest -m slow
 
+<<<<<<< HEAD
 guide: .venv/installed-dev  ## Run the guide's code and write its outputs and pictures anew (three trainings)
 	$(BIN)/python -m tests.guide
+=======
+bench: .venv/installed  ## Time this project beside a plain nn.Transformer script; ten minutes, best on a quiet machine
+	$(BIN)/python benchmarks/speed.py
+>>>>>>> 5234683 (Time this project beside a plain nn.Transformer script; add the fast recipe)
 
 lint: .venv/installed-dev  ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
