@@ -25,8 +25,9 @@ def trained(name: str, seed: int, changes: Sequence[str] = ()) -> TrainingState:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_small_answers_held_out_sequences_and_looks_where_it_should(seed: int) -> None:
-    state = trained("small.yaml", seed)
+@pytest.mark.parametrize("name", ["small.yaml", "fast.yaml"])
+def test_held_out_sequences_are_answered_and_the_model_looks_where_it_should(name: str, seed: int) -> None:
+    state = trained(name, seed)
     test = [row for chunk in rows_of("test", state.config.data.test, state.config) for row in chunk]
     assert len(test) == 1_000
     assert evaluate(state.model, test).overall.exact_match >= 0.999
