@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,26 +60,23 @@ def process(*arguments: str) -> str:
     return subprocess.run([sys.executable, *arguments], check=True, capture_output=True, text=True, env=environment).stdout
 
 
-def time_to_perfect(threads: int) -> list[Result]:
+def time_to_perfect(threads: int) -> Iterator[Result]:
     """From the start of the process to exact match 0.999: ours with dataset, checkpoints and pictures."""
-    results = []
     with tempfile.TemporaryDirectory() as folder:
-        command = ("-m", "seqrev", "train", "--json", "--runs-dir", folder, "--set", f"train.threads={threads}")
 
-        def ours(config: Path) -> None:
-            exact = json.loads(process(*command, "--config", str(config)))["validation"]["exact_match"]
+        def ours(config: Path, *changes: str) -> None:
+            options = [word for change in changes for word in ("--set", change)]
+            out = process("-m", "seqrev", "train", "--json", "--runs-dir", folder, "--config", str(config), *options)
+            exact = json.loads(out)["validation"]["exact_match"]
             if exact < 0.999:
                 raise SystemExit(f"{config.name} reached only {exact}")
 
-        (fast,) = interleaved(3, lambda: ours(FAST))
-        small = seconds(lambda: ours(SMALL))
-        for name, arguments, target in (("defaults", (), 10.0), ("tuned", ("--norm-first", "--dropout", "0"), 4.0)):
-            peer = json.loads(process(str(ROOT / "benchmarks/plain.py"), "--threads", str(threads), *arguments))
-            for config, own in (("fast", fast), ("small", small)):
-                what = f"time to exact match 0.999, {config}.yaml against nn.Transformer {name}"
-                detail = f"peer: {peer['epochs']} epochs, exact match {peer['exact_match']:.4f}"
-                results.append(row(what, own, peer["seconds"], target if config == "fast" else None, detail))
-    return results
+        (fast,) = interleaved(3, lambda: ours(FAST, f"train.threads={threads}"))
+    for name, arguments, target in (("tuned", ("--norm-first", "--dropout", "0"), 4.0), ("defaults", (), 10.0)):
+        peer = json.loads(process(str(ROOT / "benchmarks/plain.py"), "--threads", str(threads), *arguments))
+        what = f"time to exact match 0.999, fast.yaml against nn.Transformer {name}"
+        detail = f"peer: {peer['epochs']} epochs, exact match {peer['exact_match']:.4f}"
+        yield row(what, fast, peer["seconds"], target, detail)
 
 
 def epoch(compiled: bool) -> list[Result]:
@@ -297,7 +294,7 @@ def main() -> None:
     document = json.loads(options.out.read_text()) if options.out.exists() else {"sections": {}}
     machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {options.threads} threads"
     print(machine)
-    sections: dict[str, Callable[[], list[Result]]] = {
+    sections: dict[str, Callable[[], Iterable[Result]]] = {
         "perfect": lambda: time_to_perfect(options.threads),
         "epoch": lambda: epoch(options.compile),
         "step": step_against_products,
@@ -308,15 +305,14 @@ def main() -> None:
         "growth": growth,
     }
     for name in options.only or sections:
-        results = sections[name]()
-        document["machine"] = machine
-        document["sections"][name] = results
-        for result in results:
+        document["sections"][name], document["machine"] = [], machine
+        for result in sections[name]():
+            document["sections"][name].append(result)
+            options.out.write_text(json.dumps(document, indent=1) + "\n")
             against = f"{result['against']:10.3f} s" if "against" in result else f"{result['peak_mb']:9.0f} MB"
             ratio = f"{result['ratio']:7.2f}x (asked: {result['target'] or '-'})" if "ratio" in result else ""
             line = f"{result['what']:75} {result['seconds']:10.4f} s {against} {ratio} {result.get('detail', '')}"
             print(line, flush=True)
-        options.out.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":
