@@ -274,7 +274,15 @@ def measure(what: str, sizes: list[int]) -> None:
         model = Transformer(load_config(SMALL).model, 13).eval()
         rows = [[random.randrange(10) for _ in range(sizes[0])] for _ in range(sizes[1])]
         taken = seconds(lambda: decode(model, rows, length_given=True))
-    print(json.dumps([taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+    print(json.dumps([taken, peak_memory()]))
+
+
+def peak_memory() -> float:
+    """MB that this process has held at most. (On Linux ``ru_maxrss`` begins with what the parent process had.)"""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.findall(r"VmHWM:\s+(\d+)", status.read_text())[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def training_state(rows: list[list[int]], *overrides: str) -> tuple[TrainingState, Batches]:
