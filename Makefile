@@ -17,13 +17,11 @@ test: .venv/installed-dev lint  ## Install the development tools; run lint, type
 test-slow: .venv/installed-dev  ## Run the long tests: the promises of configs/small.yaml over five seeds
 	$(BIN)/pytest -m slow
 
-<<<<<<< HEAD
 guide: .venv/installed-dev  ## Run the guide's code and write its outputs and pictures anew (three trainings)
 	$(BIN)/python -m tests.guide
-=======
+
 bench: .venv/installed  ## Time this project beside a plain nn.Transformer script; ten minutes, best on a quiet machine
 	$(BIN)/python benchmarks/speed.py
->>>>>>> 5234683 (Time this project beside a plain nn.Transformer script; add the fast recipe)
 
 lint: .venv/installed-dev  ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .

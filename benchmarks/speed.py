@@ -75,7 +75,9 @@ def time_to_perfect(threads: int) -> Iterator[Result]:
             options = ("--runs-dir", folder, "--config", str(FAST), "--set", f"train.threads={threads}")
             began, found = time.perf_counter(), math.inf
             command = [sys.executable, "-m", "seqrev", "train", *options]
-            with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment()) as child:
+            with subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment()
+            ) as child:
                 assert child.stderr is not None
                 for line in child.stderr:
                     match = re.search(r"validation loss .*exact match ([0-9.]+)", line)
