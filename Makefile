@@ -3,7 +3,7 @@ PYTHON ?= python3
 CONFIG ?= configs/small.yaml
 BIN := .venv/bin
 
-.PHONY: help train test test-slow guide lint format bench bench-gpu clean
+.PHONY: help train test test-slow torture guide lint format bench bench-gpu clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,6 +16,9 @@ test: .venv/installed-dev lint  ## Install the development tools; run lint, type
 
 test-slow: .venv/installed-dev  ## Run the long tests: the promises of configs/small.yaml over five seeds
 	$(BIN)/pytest -m slow
+
+torture: .venv/installed-dev  ## Kill trainings, fail the disk, damage files: the long tier of docs/reliability.md
+	$(BIN)/python -m tests.torture
 
 guide: .venv/installed-dev  ## Run the guide's code and write its outputs and pictures anew (three trainings)
 	$(BIN)/python -m tests.guide

@@ -1,0 +1,5 @@
+"""The tests that try to break what is promised: ``python -m tests.torture``. See ``docs/reliability.md``."""
+
+from tests.torture.common import Subject
+
+SUBJECTS: dict[str, Subject] = {}
