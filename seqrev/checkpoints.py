@@ -6,6 +6,7 @@ complete or not at all. Nothing here knows PyTorch.
 """
 
 import hashlib
+import itertools
 import math
 import re
 import shutil
@@ -129,7 +130,7 @@ def save_checkpoint(
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         _prune(folder, target)
-    return read_checkpoint(target)
+    return _from_manifest(target, manifest)
 
 
 def _commit(temporary: Path, target: Path, manifest: dict[str, Any]) -> None:
@@ -141,7 +142,8 @@ def _commit(temporary: Path, target: Path, manifest: dict[str, Any]) -> None:
         except InputError:
             same = False
         if same:  # saved before between validations, and now there is a result: a rename of one file never leaves a gap
-            write_whole(target / "manifest.json", to_json(manifest))
+            (temporary / "manifest.json").replace(target / "manifest.json")
+            sync_folder(target)
             shutil.rmtree(temporary)
             return
         _remove(target)  # damaged, or training would have gone on from it
@@ -160,9 +162,14 @@ def _remove(path: Path) -> None:
 
 
 def _prune(folder: Path, saved: Path) -> None:
-    """``saved`` stays in any case: damaged checkpoints of later steps may stand beside it."""
-    keep = {saved, *(checkpoint.path for checkpoint in (*newest_first(folder)[:KEEP], *best_first(folder)[:1]))}
-    for checkpoint in list_checkpoints(folder):
+    """Keep the newest and the best, and as many newest that are intact: damaged ones may stand among them.
+
+    The folder is read once: what cannot be read now is not among those that are removed.
+    """
+    found = newest_first(folder)
+    intact = itertools.islice((checkpoint for checkpoint in found if checkpoint.is_intact()), KEEP)
+    keep = {saved, *(checkpoint.path for checkpoint in (*found[:KEEP], *intact, *sorted(found, key=_merit)[-1:]))}
+    for checkpoint in found:
         if checkpoint.path not in keep:
             _remove(checkpoint.path)
 
@@ -185,12 +192,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
         sound = content == to_json(_seal(manifest))
     except ValueError:  # not a number
         sound = False
-    step, files, validation = manifest.get("step"), manifest.get("files"), manifest.get("validation")
+    step, files = manifest.get("step"), manifest.get("files")
     if not sound or type(step) is not int or path.name != f"step-{step:06d}":
         raise InputError(f"{name} is damaged.")
     if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
         raise InputError(f"{name} is damaged: it does not list the files.")
-    return Checkpoint(path, step, validation if _is_validation(validation) else None, files, manifest["sha256"])
+    return _from_manifest(path, manifest)
+
+
+def _from_manifest(path: Path, manifest: Mapping[str, Any]) -> Checkpoint:
+    validation = manifest.get("validation")
+    return Checkpoint(
+        path, manifest["step"], validation if _is_validation(validation) else None, manifest["files"], manifest["sha256"]
+    )
 
 
 def _seal(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from seqrev.data import load_split
 from seqrev.devices import choose_device
 from seqrev.distributed import ALONE, World
 from seqrev.errors import InputError, SeqrevError, StorageError
+from seqrev.files import read_json
 from seqrev.interpret import AntiDiagonal, anti_diagonal, attend
 from seqrev.pictures import draw_attention, longest
 from seqrev.resources import check_disk, check_memory
@@ -90,6 +91,7 @@ def _train_alone(
     test = load_split(run.data, "test", run.config().task.symbols)
     state, rows, parent = _prepare(run, device, warn, world)
     run.begin(
+        dataset_sha256=read_json(run.data / "manifest.json").get("sha256"),
         parent=parent and {"step": parent.step, "sha256": parent.sha256},
         device=str(state.device),
         threads=torch.get_num_threads(),

@@ -81,7 +81,7 @@ def make_folder(folder: Path) -> None:
     """Make a folder that survives a power cut; one that is there is kept."""
     with suppress(FileExistsError):
         folder.mkdir()
-        sync_folder(folder.parent)
+    sync_folder(folder.parent)  # in any case: whoever made it may have been killed before this
 
 
 @contextmanager
@@ -107,8 +107,11 @@ def to_json(document: Any) -> bytes:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether it is a folder itself, not a link to one."""
-    return path.is_dir() and not path.is_symlink()
+    """Whether it is a folder itself, not a link to one; what cannot be looked at is none."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager

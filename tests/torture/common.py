@@ -1,7 +1,10 @@
 """What the subjects of ``tests.torture`` share."""
 
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Size = Literal["fast", "long"]
@@ -19,3 +22,9 @@ class Outcome:
 
 Subject = Callable[[Size, int], Outcome]
 """Takes a size and a seed; raises AssertionError, with the case in its message, where a promise is broken."""
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for a while; in memory where there is such a place: the calls are what is tested, not the disk."""
+    memory = Path("/dev/shm")
+    return tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None)
