@@ -1,8 +1,6 @@
 """``python -m seqrev``."""
 
-import sys
-
-from seqrev.cli import main
+from seqrev.cli import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

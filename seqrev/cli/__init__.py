@@ -112,4 +112,7 @@ def _known(error: Exception) -> SeqrevError:
 
 def entry() -> None:
     """The console script."""
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # a second Ctrl-C, while the answer to the first is printed
+        sys.exit(130)

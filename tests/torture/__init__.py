@@ -2,7 +2,11 @@
 
 from tests.torture.common import Subject
 from tests.torture.faults import faults
+from tests.torture.kills import kills
+from tests.torture.signals import signals
 
 SUBJECTS: dict[str, Subject] = {
+    "kills": kills,
     "faults": faults,
+    "signals": signals,
 }

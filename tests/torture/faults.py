@@ -74,7 +74,8 @@ def _copy(template: Path, folder: Path) -> Run:
 
 def _calls_of(scene: Scene, run: Run, width: int) -> list[Call]:
     """What the write does when nothing goes wrong."""
-    with watching(Watch(run.path)) as watch:
+    watch = Watch(run.path)
+    with watching(watch):
         scene.act(run, width)
     _check(scene, run, width, True)
     return watch.calls

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 Fault = Literal["kill", "EIO", "ENOSPC", "EIO from there on", "ENOSPC from there on"]
 FAULTS: dict[str, tuple[Fault, ...]] = {
@@ -43,7 +43,7 @@ class Watch:
         self.happened = False
         self._under, self._fault, self._at = str(under.absolute()), fault, at
 
-    def __call__(self, call: Call, halfway: Callable[[], object] = lambda: None) -> None:
+    def __call__(self, call: Call, halfway: Callable[[], object] = lambda: None, /) -> None:
         """Note a call that is about to be made; ``halfway`` does some of it before the fault."""
         if not call.path.startswith(self._under):
             return
@@ -69,11 +69,17 @@ def can_happen(fault: Fault, call: Call) -> bool:
     return fault.startswith("EIO") or call.name in CHANGES
 
 
+class Watcher(Protocol):
+    """Is told a call that is about to be made; ``halfway`` does some of it."""
+
+    def __call__(self, call: Call, halfway: Callable[[], object] = ..., /) -> None: ...
+
+
 @contextmanager
-def watching(watch: Watch) -> Iterator[Watch]:
+def watching(watch: Watcher) -> Iterator[None]:
     """Send every call through ``watch`` while the block runs."""
     kept = {name: getattr(os, name) for name in CALLS}
-    kept_open = builtins.open
+    kept_open: Any = builtins.open
     for name, function in kept.items():
         setattr(os, name, _watched(name, function, watch))
 
@@ -86,13 +92,11 @@ def watching(watch: Watch) -> Iterator[Watch]:
         raw.watch, raw.where = watch, _absolute(file)
         return io.BufferedReader(raw) if mode == "rb" else io.BufferedWriter(raw)
 
-    for module in (builtins, io):
-        setattr(module, "open", watched_open)
+    builtins.open = io.open = watched_open
     try:
-        yield watch
+        yield
     finally:
-        for module in (builtins, io):
-            setattr(module, "open", kept_open)
+        builtins.open = io.open = kept_open
         for name, function in kept.items():
             setattr(os, name, function)
 
@@ -100,7 +104,7 @@ def watching(watch: Watch) -> Iterator[Watch]:
 class _WatchedFile(io.FileIO):
     """A file whose reads and writes are seen. A write that fails has written half."""
 
-    watch: Watch
+    watch: Watcher
     where: str
 
     def write(self, content: Any, /) -> int:
@@ -117,7 +121,7 @@ class _WatchedFile(io.FileIO):
         return super().readall()
 
 
-def _watched(name: str, function: Callable[..., Any], watch: Watch) -> Callable[..., Any]:
+def _watched(name: str, function: Callable[..., Any], watch: Watcher) -> Callable[..., Any]:
     called = {"replace": "rename", "lstat": "stat", "listdir": "list", "scandir": "list"}.get(name, name)
 
     def watched(path: Any, *arguments: Any, **options: Any) -> Any:

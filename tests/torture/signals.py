@@ -1,0 +1,128 @@
+"""SIGINT, SIGTERM, SIGHUP and SIGUSR1 in every phase of a training: it ends soon, says how to go on, and goes on."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from seqrev.runs import Run
+from seqrev.signals import STOP_SIGNALS
+from tests.conftest import child_environment
+from tests.torture.common import Outcome, Size, scratch
+from tests.torture.kills import (
+    CALLS_OF_A_GENERATION,
+    CALLS_OF_A_SAVE,
+    Reference,
+    assert_ends_as,
+    assert_undamaged,
+    fresh,
+    train_undisturbed,
+)
+from tests.torture.server import PLACES, Server, Strike, serving
+
+SIGNALS = {"fast": 12, "long": 200}
+STARTS = {"fast": 1, "long": 12}  # of real processes, signalled while they import
+AT_MOST = 6  # signals of one run
+TWICE = 0.2  # of the signals are followed by a second one
+
+
+def signals(size: Size, seed: int) -> Outcome:
+    """Signal until there were enough; every run is brought to its end and compared with one that was never stopped."""
+    rng, kinds, seconds = random.Random(seed), Counter[str](), list[float]()
+    with scratch() as name, serving() as server:
+        folder = Path(name)
+        reference = train_undisturbed(server, folder)
+        while kinds.total() < SIGNALS[size] - STARTS[size]:
+            _one_run(server, folder, rng, reference, kinds, seconds)
+        for _ in range(STARTS[size]):
+            _at_the_start(server, folder, rng, reference, kinds)
+    what = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    return Outcome(kinds.total(), f"signals: {what}; slowest end {max(seconds):.2f} s")
+
+
+def _one_run(
+    server: Server, folder: Path, rng: random.Random, reference: Reference, kinds: Counter[str], seconds: list[float]
+) -> None:
+    run, history = fresh(folder), list[str]()
+    places = rng.sample(sorted(PLACES), len(PLACES))
+    for place in [*places, "any"][:AT_MOST]:
+        strike, second = _draw(rng, place, first=not history), 0
+        child = server.start(folder, "train", "--run", run, strike=strike, draw=place == "drawing")
+        if strike is None:
+            used = rng.uniform(0, reference.cpu)
+            child.wait_for_cpu(used)
+            signum, struck = rng.choice(STOP_SIGNALS), time.monotonic()
+            os.kill(child.pid, signum)
+            history.append(f"signal {signum} after {used:.3f} s of processor time")
+        else:
+            signum, second = signal.Signals(strike.signum), strike.second
+            history.append(str(strike))
+        code = child.wait()
+        ended = time.monotonic()
+        if strike is not None and not child.told("struck"):  # the place was not reached any more
+            assert code == 0, f"{history}: exit code {code}\n{child.output}"
+            history.pop()
+        else:
+            struck = struck if strike is None else child.told("struck")[0]
+            seconds.append(ended - struck)
+            _assert_told(run, child.output, code, signum, second, history)
+            kinds[place if code else "too late to stop"] += 1
+    assert_ends_as(server, folder, run, reference, history)
+
+
+def _draw(rng: random.Random, place: str, first: bool) -> Strike | None:
+    """None: at any instant, from outside; in a first sitting that is often before the first step."""
+    if place == "any" or (place == "generation" and not first):
+        return None
+    inside = {"saving": CALLS_OF_A_SAVE, "generation": CALLS_OF_A_GENERATION}.get(place, 0)
+    twice = rng.random() < TWICE
+    return Strike(
+        rng.choice(STOP_SIGNALS),
+        place,
+        rng.randint(1, 15) if place == "training" else 1,
+        rng.randint(-1, inside),
+        rng.choice(STOP_SIGNALS) if twice else 0,
+        rng.uniform(0, 0.02) if twice else 0.0,
+    )
+
+
+def _assert_told(run: Run, output: str, code: int, signum: int, second: int, history: list[str]) -> None:
+    """The exit code says which signal it was, and the output how to go on."""
+    context = f"{history}: exit code {code}\n{output}"
+    assert_undamaged(output, history)
+    allowed = {128 + signum}
+    if second:  # it may come when all was said
+        allowed |= {128 + second, -second}
+    if f"{run}: 60 steps" in output or (code == 0 and "Next: " in output):
+        allowed |= {0, -signum}  # the training was done before the signal came
+    assert code in allowed, context
+    if code > 0 and not second:
+        assert output.count(f"Continue: seqrev train --run {run}\n") == 1, context
+
+
+def _at_the_start(server: Server, folder: Path, rng: random.Random, reference: Reference, kinds: Counter[str]) -> None:
+    """A real process, from its first instruction on; before it has asked for its signals, they end it as any other."""
+    run, signum = fresh(folder), rng.choice(STOP_SIGNALS)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seqrev", "train", "--run", str(run)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=child_environment(),
+    )
+    pause = rng.uniform(0, 4)
+    time.sleep(pause)
+    process.send_signal(signum)
+    output = process.communicate()[0].decode()
+    code = process.returncode
+    history = [f"signal {signum} {pause:.3f} s after the start"]
+    context = f"{history}: exit code {code}\n{output}"
+    assert code in (128 + signum, -signum), context
+    if code > 0:
+        assert_undamaged(output, history)
+        assert output.count(f"Continue: seqrev train --run {run}\n") == 1 or "Run: " not in output, context
+    kinds["start-up" if code > 0 else "before start-up"] += 1
+    assert_ends_as(server, folder, run, reference, history)
