@@ -1,8 +1,10 @@
 """SIGKILL, a failing disk and a full one, at every system call of every kind of write in a run folder."""
 
+import itertools
 import os
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +18,12 @@ from seqrev.files import TEMPORARY
 from seqrev.generation import generate
 from seqrev.runs import MetricsWriter, Run, open_run, read_metrics
 from tests.conftest import flip_byte, tiny_config
+from tests.torture import strace
 from tests.torture.common import Outcome, Size, scratch
 from tests.torture.shim import FAULTS, Call, Fault, Watch, can_happen, watching
 
 WIDTHS = {"fast": (4,), "long": (4, 100, 600)}  # of the weight in the checkpoint: 300 bytes, 80 kB, 3 MB
+INJECTED = {"kill": "signal=SIGKILL", "EIO": "error=EIO", "ENOSPC": "error=ENOSPC"}
 FILES = {"manifest.json", "model.safetensors", "optimizer.safetensors"}
 
 
@@ -43,15 +47,39 @@ def faults(size: Size, seed: int) -> Outcome:
                 kinds[scene.name], cases = _every_call(Path(folder), scene, width, FAULTS[size], seed)
             count += cases
     what = ", ".join(f"{name} {calls}" for name, calls in kinds.items())
-    return Outcome(count, f"faults ({', '.join(FAULTS[size])}) at every call of: {what}; {len(WIDTHS[size])} sizes")
+    what = f"faults ({', '.join(FAULTS[size])}) at every call of: {what}; {len(WIDTHS[size])} sizes"
+    if size == "long":
+        reason = strace.unusable()
+        injected = 0 if reason else sum(_every_real_call(scene, seed) for scene in SCENES)
+        count, what = count + injected, f"{what}; {injected:,} of them by strace {reason}".rstrip()
+    return Outcome(count, what)
+
+
+def _every_real_call(scene: Scene, seed: int) -> int:
+    """As ``_every_call``, but the kernel is what fails or kills; returns how many cases there are."""
+    with scratch() as name:
+        template, cases = _template(Path(name), scene, 4), 0
+        run = _copy(template, Path(name) / "dry")
+        made = Counter(line.partition("(")[0] for line in strace.traced(lambda: scene.act(run, 4)).lines)
+        for (call, times), (kind, fault) in itertools.product(made.items(), INJECTED.items()):
+            if kind == "ENOSPC" and call not in ("openat", "mkdir", "rename", "fsync", "write"):
+                continue
+            for at in range(1, times + 1):
+                run = _copy(template, Path(name) / "case")
+                context = f"{scene.name}, {kind} at {call} {at} by strace, seed {seed}"
+                result = strace.traced(lambda: scene.act(run, 4), "-e", f"inject={call}:{fault}:when={at}")  # noqa: B023
+                assert result.code in ((-signal.SIGKILL,) if kind == "kill" else (0, 3)), f"{context}: {result}"
+                try:
+                    _check(scene, run, 4, result.code == 0)
+                except Exception as error:
+                    raise AssertionError(f"{context}: {error!r}") from error
+                cases += 1
+    return cases
 
 
 def _every_call(folder: Path, scene: Scene, width: int, kinds: tuple[Fault, ...], seed: int) -> tuple[int, int]:
     """Returns how many calls and how many cases there are."""
-    template = folder / "template"
-    run = Run(template / "001")
-    assert open_run(template, tiny_config("data.train=20", "data.validation=5", "data.test=5")).path == run.path
-    scene.prepare(run, width)
+    template = _template(folder, scene, width)
     calls = _calls_of(scene, _copy(template, folder / "dry"), width)
     assert len(calls) > 5, (scene.name, calls)
     cases = [(fault, at) for fault in kinds for at, call in enumerate(calls) if can_happen(fault, call)]
@@ -64,6 +92,12 @@ def _every_call(folder: Path, scene: Scene, width: int, kinds: tuple[Fault, ...]
                 f"{scene.name}, width {width}, {fault} at call {at}, {calls[at]}, seed {seed}: {error!r}"
             ) from error
     return len(calls), len(cases)
+
+
+def _template(folder: Path, scene: Scene, width: int) -> Path:
+    run = open_run(folder / "template", tiny_config("data.train=20", "data.validation=5", "data.test=5"))
+    scene.prepare(run, width)
+    return folder / "template"
 
 
 def _copy(template: Path, folder: Path) -> Run:

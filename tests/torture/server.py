@@ -105,6 +105,7 @@ class Server:
 
     def start(self, folder: Path, *arguments: object, strike: Strike | None = None, draw: bool = False) -> Child:
         """Start ``seqrev ARGUMENTS``; ``folder`` gets its output. Pictures are drawn only if asked for: they take long."""
+        folder.mkdir(exist_ok=True)
         for name in ("output", "told"):
             (folder / name).unlink(missing_ok=True)
         plan = asdict(strike) if strike else None

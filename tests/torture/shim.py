@@ -90,7 +90,7 @@ def watching(watch: Watcher) -> Iterator[None]:
             watch(Call("open" if mode == "rb" else "create", _absolute(file)))
         raw = _WatchedFile(file, mode.replace("b", ""), opener=opener)
         raw.watch, raw.where = watch, _absolute(file)
-        return io.BufferedReader(raw) if mode == "rb" else io.BufferedWriter(raw)
+        return io.BufferedReader(raw) if mode == "rb" else io.BufferedWriter(raw, os.fstat(raw.fileno()).st_blksize)
 
     builtins.open = io.open = watched_open
     try:
