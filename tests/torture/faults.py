@@ -59,6 +59,7 @@ def _every_real_call(scene: Scene, seed: int) -> int:
     """As ``_every_call``, but the kernel is what fails or kills; returns how many cases there are."""
     with scratch() as name:
         template, cases = _template(Path(name), scene, 4), 0
+        scene.act(_copy(template, Path(name) / "dry"), 4)  # whatever is imported on the way is imported now
         run = _copy(template, Path(name) / "dry")
         made = Counter(line.partition("(")[0] for line in strace.traced(lambda: scene.act(run, 4)).lines)
         for (call, times), (kind, fault) in itertools.product(made.items(), INJECTED.items()):
