@@ -75,10 +75,10 @@ def events(run: Run) -> list[dict[str, Any]]:
 def _one_run(server: Server, folder: Path, rng: random.Random, reference: Reference, kinds: Counter[str]) -> None:
     run, before, history = fresh(folder), dict[int, Checkpoint](), list[str]()
     for _ in range(AT_MOST):
-        strike = _draw(rng)
+        strike = _draw(rng, first=not history)
         child = server.start(folder, "train", "--run", run, strike=strike)
         if strike is None:
-            used = rng.uniform(0, reference.cpu)
+            used = rng.uniform(0, reference.cpu * (1 - 0.8 * max(before, default=0) / 60))  # of what is still to be done
             child.wait_for_cpu(used)
             time.sleep(rng.uniform(0, 0.01))
             os.kill(child.pid, signal.SIGKILL)
@@ -89,20 +89,28 @@ def _one_run(server: Server, folder: Path, rng: random.Random, reference: Refere
         before = _nothing_lost(run, before, child.told("saved"), history)
         if code == 0:
             break
-        kinds["in a save" if strike and strike.place == "saving" else "at a boundary" if strike else "at random"] += 1
+        kinds[_kind(strike)] += 1
     assert_ends_as(server, folder, run, reference, history)
 
 
-def _draw(rng: random.Random) -> Strike | None:
-    """Three in ten into a save, two in ten at a boundary, the others at any instant, from outside (None)."""
+def _draw(rng: random.Random, first: bool) -> Strike | None:
+    """Three in ten into a save, some at a boundary or in the generation, the others at any instant, from outside (None)."""
     kind = rng.random()
     if kind < 0.3:
         return Strike(signal.SIGKILL, "saving", 1, rng.randint(1, CALLS_OF_A_SAVE))
     if kind < 0.45:
         return Strike(signal.SIGKILL, rng.choice(("validation", "saving")), 1, rng.choice((0, -1)))
-    if kind < 0.5:
+    if first and kind < 0.75:
         return Strike(signal.SIGKILL, "generation", 1, rng.randint(-1, CALLS_OF_A_GENERATION))
     return None
+
+
+def _kind(strike: Strike | None) -> str:
+    if strike is None:
+        return "at random"
+    if strike.place == "generation":
+        return "in the generation"
+    return "in a save" if strike.inside > 0 else "before or after a validation or a save"
 
 
 def _nothing_lost(run: Run, before: dict[int, Checkpoint], saved: list[float], history: list[str]) -> dict[int, Checkpoint]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from seqrev.batches import Batches
 from seqrev.config import load_config
+from seqrev.distributed import World
 from seqrev.task import Array
 from tests.torture.common import Outcome, Size
 
@@ -47,11 +48,7 @@ def _train(config: object, rows: list[list[int]] | None, steps: int, world: int,
     for first, last in zip([0, *points], [*points, steps], strict=True):
         processes = [Batches(config, rows) for _ in range(world)]  # type: ignore[arg-type]
         for step in range(first, last):
-            shares = [_share(batches[step], rank, world) for rank, batches in enumerate(processes)]
+            shares = [World(rank, world).share(batches[step]) for rank, batches in enumerate(processes)]
             assert len({len(share) for share in shares}) == 1
             seen.append(np.concatenate(shares))
     return seen
-
-
-def _share(batch: Array, rank: int, world: int) -> Array:
-    return batch[rank * len(batch) // world : (rank + 1) * len(batch) // world]
