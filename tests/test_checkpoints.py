@@ -311,6 +311,32 @@ def test_what_was_just_saved_stays_though_newer_ones_stand(tmp_path: Path, valid
     assert load_all(saved)
 
 
+def test_damaged_ones_do_not_count_as_kept(tmp_path: Path) -> None:
+    for step in (100, 200, 300):
+        save(tmp_path, step, result(step / 1000))
+    flip_byte(tmp_path / "step-000300" / "model.safetensors")
+    save(tmp_path, 400, result(0.4))
+    assert steps(tmp_path) == [200, 300, 400]
+    assert load_all(newest_first(tmp_path)[2])
+
+
+def test_a_checkpoint_that_cannot_be_read_just_now_is_not_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in (100, 200):
+        save(tmp_path, step, result(0.5))
+    read, failed = checkpoints.read_checkpoint, list[Path]()
+
+    def fail_once(path: Path) -> Checkpoint:
+        if path.name == "step-000200" and not failed:
+            failed.append(path)
+            raise InputError("not now")
+        return read(path)
+
+    monkeypatch.setattr(checkpoints, "read_checkpoint", fail_once)
+    save(tmp_path, 300, result(0.9))
+    assert failed
+    assert 200 in steps(tmp_path)
+
+
 def test_a_step_that_is_saved_again_replaces_the_damaged_one(tmp_path: Path) -> None:
     flip_byte(save(tmp_path, 100).path / "model.safetensors")
     save(tmp_path, 100, result(0.5))

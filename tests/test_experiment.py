@@ -16,6 +16,7 @@ from seqrev.config import Config
 from seqrev.data import load_split
 from seqrev.errors import InputError, TrainingError
 from seqrev.evaluation import evaluate
+from seqrev.files import write_json
 from seqrev.generation import generate, start
 from seqrev.interpret import anti_diagonal
 from seqrev.learning import load_frames
@@ -111,6 +112,14 @@ def test_a_training_leaves_its_record(uninterrupted: Run) -> None:
     highest = rates.index(max(rates))
     assert 0 < highest < len(rates) - 1
     assert rates == sorted(rates[: highest + 1]) + sorted(rates[highest + 1 :], reverse=True)
+
+
+def test_the_record_names_the_dataset_though_generation_was_killed_before_it_did(tmp_path: Path) -> None:
+    run = fresh(tmp_path, "train.steps=1")
+    expected = run.record()["dataset_sha256"]
+    write_json(run.path / "run.json", {key: value for key, value in run.record().items() if key != "dataset_sha256"})
+    experiment.train(run, "cpu")
+    assert run.record()["dataset_sha256"] == expected
 
 
 @pytest.mark.parametrize("name", ["loss.png", "attention.png"])

@@ -92,6 +92,15 @@ def test_content_is_on_disk_before_the_file_appears(tmp_path: Path, monkeypatch:
     assert calls == ["fsync", "replace", "fsync"]
 
 
+def test_a_folder_that_is_there_is_flushed_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever made it may have been killed before it was on disk."""
+    flushed: list[Path] = []
+    monkeypatch.setattr(files, "sync_folder", flushed.append)
+    for _ in range(2):
+        files.make_folder(tmp_path / "a")
+    assert flushed == [tmp_path, tmp_path]
+
+
 def test_json_is_strict_and_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     files.write_json(path, {"a": [1, None, "ü"]})

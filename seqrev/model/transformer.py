@@ -4,6 +4,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from seqrev.config import ModelConfig
 from seqrev.model.layers import DecoderLayer, EncoderLayer, LayerCache
@@ -216,9 +217,20 @@ class Transformer(nn.Module):
 
 def weight_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a model's weights, without taking memory for them."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         model = Transformer(config, vocabulary_size)
     return {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+
+
+class _Undrawn(TorchFunctionMode):
+    """No random numbers for tensors without memory: PyTorch would import its compiler for them, which takes seconds."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: tuple[Any, ...] = (), options: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(function, "__module__", "") == "torch.nn.init":
+            return arguments[0] if arguments else None
+        return function(*arguments, **(options or {}))
 
 
 def _initialise(module: nn.Module) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import seqrev
+from seqrev.cli import entry
 from seqrev.runs import Run
 from tests.conftest import Cli, assert_refused, child_environment, run_process, settings
 
@@ -132,6 +133,16 @@ def test_a_refusal_of_the_system_names_the_file(cli: Cli, monkeypatch: pytest.Mo
     result = cli("generate")
     assert (result.code, result.out) == (1, "")
     assert "the/file: Permission denied" in result.err
+
+
+def test_a_second_ctrl_c_while_the_first_is_answered_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seqrev.cli.main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        entry()
+    assert ended.value.code == 130
 
 
 def test_ctrl_c_outside_of_training_is_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ import copy
 import functools
 import itertools
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -548,3 +550,18 @@ def test_with_random_positions_training_draws_others_every_time_and_evaluation_n
     memory = model.encode(source)
     assert memory.positions[0].sort().values.tolist() == [12 * place for place in range(8)]
     assert model.decode(target_of(*some(6, 6)), memory).isfinite().all()
+
+
+def test_the_shapes_are_those_of_the_model() -> None:
+    config = ModelConfig()
+    expected = {name: tuple(weight.shape) for name, weight in Transformer(config, 13).state_dict().items()}
+    assert transformer.weight_shapes(config, 13) == expected
+
+
+def test_shapes_come_without_the_compiler() -> None:
+    """It takes seconds to import, and every command asks for the shapes."""
+    code = (
+        "import sys; from seqrev.config import ModelConfig; from seqrev.model.transformer import weight_shapes; "
+        "weight_shapes(ModelConfig(), 13); sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
