@@ -33,7 +33,7 @@ def _run(name: str, subject: Subject, size: Size, seed: int) -> tuple[Outcome, i
         outcome = subject(size, seed)
     except Exception as error:  # the others are run all the same
         traceback.print_exc()
-        outcome, failures = Outcome(0, f"FAILED: {error}".splitlines()[0]), 1
+        outcome, failures = Outcome(0, f"FAILED: {error!r}"[:500]), 1
         print(f"Repeat with: python -m tests.torture {name} --size {size} --seed {seed}", flush=True)
     return outcome, failures, time.monotonic() - began
 

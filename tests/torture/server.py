@@ -7,6 +7,7 @@ exact place: that is how kills and signals are aimed, and why they can be repeat
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -131,19 +132,24 @@ def serving() -> Iterator[Server]:
 
 
 def serve() -> None:
-    """Answer requests, one a line, until there are no more."""
+    """Answer requests, one a line, until there are no more; then nobody waits for what still runs."""
+    children: set[int] = set()
     for name in ("seqrev.cli", "seqrev.experiment", "torch._dynamo", "matplotlib.backends.backend_agg"):
         importlib.import_module(name)
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:
             _, status, used = os.wait4(request["wait"], 0)
+            children.remove(request["wait"])
             print(json.dumps([status, used.ru_utime + used.ru_stime]), flush=True)
         else:
             child = os.fork()
             if child == 0:
                 _be_child(request)
+            children.add(child)
             print(child, flush=True)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
 
 
 def _be_child(request: dict[str, Any]) -> None:
