@@ -15,7 +15,7 @@ from safetensors.numpy import load, save
 from torch.nn import functional
 
 from seqrev.errors import InputError
-from seqrev.files import make_folder, read_regular, write_whole
+from seqrev.files import make_folder, read_regular, storage_errors, write_whole
 from seqrev.interpret import AntiDiagonal, Weights, score_map
 from seqrev.model.transformer import Transformer
 from seqrev.task import apply_rule, frame, source_of_output
@@ -79,7 +79,8 @@ def keep(folder: Path, model: Transformer, source: Sequence[int], step: int) -> 
         "source": np.array(source, dtype=np.int64),
         "cross": cross,
     }
-    make_folder(folder)
+    with storage_errors(folder):
+        make_folder(folder)
     write_whole(folder / f"step-{step:06d}.safetensors", save(arrays))
 
 

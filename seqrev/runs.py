@@ -167,7 +167,7 @@ class Run:
                     "the same command when it is done, or seqrev train --config configs/small.yaml for a new run",
                 ) from None
             with storage_errors(self.path):
-                for folder in (self.path, self.data, self.checkpoints):
+                for folder in (self.path, self.data, self.checkpoints, self.learning):
                     remove_leftovers(folder)
             yield
         finally:

@@ -53,6 +53,8 @@ class Reference:
     files: dict[str, dict[str, Any]]
     """Size and SHA-256 of the final weights and of the optimizer's state."""
     events: list[dict[str, Any]]
+    frames: dict[str, bytes]
+    """What was kept to watch it learn."""
     cpu: float
     """Seconds of processor time that it took, from start to end."""
 
@@ -65,11 +67,15 @@ def train_undisturbed(server: Server, folder: Path) -> Reference:
     run = fresh(folder)
     child = server.start(folder, "train", "--run", run)
     assert child.wait() == 0, child.output
-    return Reference(newest_first(run.checkpoints)[0].files, events(run), child.cpu)
+    return Reference(newest_first(run.checkpoints)[0].files, events(run), frames(run), child.cpu)
 
 
 def events(run: Run) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in read_metrics(run.metrics)]
+
+
+def frames(run: Run) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in run.learning.iterdir()}
 
 
 def _one_run(server: Server, folder: Path, rng: random.Random, reference: Reference, kinds: Counter[str]) -> None:
@@ -142,6 +148,7 @@ def assert_ends_as(server: Server, folder: Path, run: Run, reference: Reference,
     assert last.is_intact(), history
     assert last.files == reference.files, f"{history}: other weights"
     assert events(run) == reference.events, f"{history}: other metrics"
+    assert frames(run) == reference.frames, f"{history}: other frames"
     left = [str(path) for path in run.path.rglob("*") if TEMPORARY.fullmatch(path.name)]
     assert left == [], f"{history}: left over: {left}"
     record = run.record()

@@ -171,7 +171,7 @@ def _be_child(request: dict[str, Any]) -> None:
     if not request["draw"]:
         from seqrev import experiment, plots
 
-        plots.save_figure = plots.loss_curve = experiment.draw_attention = _draw_nothing  # type: ignore[assignment]
+        plots.save_figure = plots.training_curves = experiment.draw_attention = _draw_nothing  # type: ignore[assignment,attr-defined]
     if request["strike"]:
         _aim(Strike(**request["strike"]), tell)
     _replace("saving", lambda save: lambda *arguments: tell("saved", save(*arguments).step))
