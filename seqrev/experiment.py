@@ -228,6 +228,8 @@ def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event],
             listen(event)
     except Interrupted as signal:
         stop.patient = False
+        if signal.at_once:
+            raise
         if state.step > saved:
             save(None)
         message = f"Stopped at step {state.step:,} of {config.steps:,}; nothing is lost."

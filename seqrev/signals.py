@@ -15,10 +15,12 @@ class Interrupted(BaseException):
     Neither an ``Exception`` nor a ``KeyboardInterrupt``: libraries catch those, and go on or tell it their own way.
     """
 
-    def __init__(self, signum: int, message: str, hint: str = "") -> None:
+    def __init__(self, signum: int, message: str, hint: str = "", at_once: bool = False) -> None:
         super().__init__(message)
         self.exit_code = 128 + signum
         self.signum, self.hint = signum, hint
+        self.at_once = at_once
+        """By a second signal, which does not wait: a step may be half taken, and must not be saved."""
 
 
 class StopRequest:
@@ -35,7 +37,7 @@ class StopRequest:
     def _handle(self, signum: int, _frame: FrameType | None) -> None:
         first, self.received = self.received is None, signum
         if not (self.patient and first):
-            raise Interrupted(signum, f"Stopped by {signal.Signals(signum).name}.", self.hint)
+            raise Interrupted(signum, f"Stopped by {signal.Signals(signum).name}.", self.hint, at_once=not first)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
+import torch
 
 from seqrev import experiment
 from seqrev.api import load
@@ -20,7 +21,7 @@ from seqrev.files import write_json
 from seqrev.generation import generate, start
 from seqrev.interpret import anti_diagonal
 from seqrev.learning import load_frames
-from seqrev.runs import Run, read_metrics
+from seqrev.runs import MetricsWriter, Run, read_metrics
 from seqrev.signals import Interrupted, StopRequest
 from seqrev.training import Event, Step, Validation, checkpoint_shapes
 from tests.conftest import flip_byte, tiny_config
@@ -206,6 +207,36 @@ def test_a_validation_is_broken_off_and_made_again(
     assert newest_step(run) == step
     experiment.train(run, "cpu")
     assert_same_training(run, uninterrupted)
+
+
+@pytest.mark.parametrize("place", ["torch.optim.Adam.step", "seqrev.runs.MetricsWriter.append"])
+def test_a_second_signal_in_the_middle_of_a_step_saves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """What is in memory then is neither the state before the step nor the one after it, or its event is not on record."""
+    run, stop, calls = fresh(tmp_path, "train.log_every=1"), StopRequest(), 0
+    other = fresh(tmp_path, "train.log_every=1")
+    experiment.train(other, "cpu")
+    name = place.rsplit(".", 1)[1]
+    function = getattr(torch.optim.Adam if name == "step" else MetricsWriter, name)
+
+    def twice(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        result = None if calls == 14 and name == "append" else function(*arguments, **options)
+        if calls == 14:
+            stop._handle(2, None)
+            stop._handle(15, None)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, twice)
+        with pytest.raises(Interrupted) as caught:
+            experiment.train(run, "cpu", stop=stop)
+    assert caught.value.exit_code == 143
+    assert not run.has_checkpoint()
+    experiment.train(run, "cpu")
+    assert_same_training(run, other)
 
 
 def newest_step(run: Run) -> int:

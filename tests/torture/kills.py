@@ -105,7 +105,8 @@ def _draw(rng: random.Random, first: bool) -> Strike | None:
     if kind < 0.3:
         return Strike(signal.SIGKILL, "saving", 1, rng.randint(1, CALLS_OF_A_SAVE))
     if kind < 0.45:
-        return Strike(signal.SIGKILL, rng.choice(("validation", "saving")), 1, rng.choice((0, -1)))
+        place = rng.choice(("validation", "saving", "epoch"))
+        return Strike(signal.SIGKILL, place, rng.randint(1, 3) if place == "epoch" else 1, rng.choice((0, -1)))
     if first and kind < 0.75:
         return Strike(signal.SIGKILL, "generation", 1, rng.randint(-1, CALLS_OF_A_GENERATION))
     return None
@@ -116,7 +117,7 @@ def _kind(strike: Strike | None) -> str:
         return "at random"
     if strike.place == "generation":
         return "in the generation"
-    return "in a save" if strike.inside > 0 else "before or after a validation or a save"
+    return "in a save" if strike.inside > 0 else "at the edge of a validation, save or epoch"
 
 
 def _nothing_lost(run: Run, before: dict[int, Checkpoint], saved: list[float], history: list[str]) -> dict[int, Checkpoint]:

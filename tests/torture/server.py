@@ -4,6 +4,7 @@ The server never trains itself, so its children start as clean as a new process.
 exact place: that is how kills and signals are aimed, and why they can be repeated from a seed.
 """
 
+import functools
 import importlib
 import json
 import os
@@ -23,6 +24,7 @@ from tests.torture.shim import CHANGES, Call, watching
 
 PLACES = {
     "generation": ("seqrev.generation", "write_dataset"),
+    "epoch": ("seqrev.batches", "Batches._plan_epoch"),
     "training": ("seqrev.training", "train_step"),
     "validation": ("seqrev.training", "evaluate"),
     "saving": ("seqrev.experiment", "save_checkpoint"),
@@ -192,9 +194,10 @@ def _draw_nothing(*_: object) -> Any:
 
 
 def _replace(place: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    module_name, name = PLACES[place]
-    module = importlib.import_module(module_name)
-    setattr(module, name, wrap(getattr(module, name)))
+    module, name = PLACES[place]
+    *owners, name = name.split(".")
+    owner = functools.reduce(getattr, owners, importlib.import_module(module))
+    setattr(owner, name, wrap(getattr(owner, name)))
 
 
 def _aim(strike: Strike, tell: Callable[[str, float], None]) -> None:
