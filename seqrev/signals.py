@@ -44,11 +44,15 @@ class StopRequest:
 def stop_requests() -> Iterator[StopRequest]:
     """Catch the stop signals while the block runs, and put the old handlers back after it.
 
+    Inside of another such block it is the same request: a library in which the first signal arrived may have swallowed
+    its exception, but whoever asks later still learns of it.
+
     A signal that is ignored stays so: that is how ``nohup`` keeps a training alive when its terminal closes. Outside of
     the main thread, where Python allows no handlers, nothing is caught.
     """
-    request = StopRequest()
     previous = {signum: signal.getsignal(signum) for signum in STOP_SIGNALS}
+    owners = [getattr(handler, "__self__", None) for handler in previous.values()]
+    request = next((owner for owner in owners if isinstance(owner, StopRequest)), StopRequest())
     caught = [signum for signum, handler in previous.items() if handler not in (signal.SIG_IGN, None)]
     if threading.current_thread() is not threading.main_thread():
         caught = []

@@ -1,5 +1,6 @@
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -48,6 +49,17 @@ def test_the_old_handlers_are_put_back_even_after_an_error() -> None:
     with pytest.raises(RuntimeError):
         fail()
     assert [signal.getsignal(signum) for signum in STOP_SIGNALS] == before
+
+
+def test_a_signal_whose_exception_was_swallowed_is_not_forgotten() -> None:
+    """As by a library that is being imported."""
+    with stop_requests():
+        with suppress(Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+        with stop_requests() as stop:
+            assert stop.received == signal.SIGTERM
+            with pytest.raises(Interrupted):
+                signal.raise_signal(signal.SIGTERM)
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
