@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from seqrev.signals import STOP_SIGNALS
 from tests.conftest import child_environment
 from tests.torture.shim import CHANGES, Call, watching
 
@@ -135,6 +136,7 @@ def serving() -> Iterator[Server]:
 
 def serve() -> None:
     """Answer requests, one a line, until there are no more; then nobody waits for what still runs."""
+    hear_signals()
     children: set[int] = set()
     for name in ("seqrev.cli", "seqrev.experiment", "torch._dynamo", "matplotlib.backends.backend_agg"):
         importlib.import_module(name)
@@ -152,6 +154,12 @@ def serve() -> None:
             print(child, flush=True)
     for child in children:
         os.kill(child, signal.SIGKILL)
+
+
+def hear_signals() -> None:
+    """As from a terminal; under nohup, or behind an ampersand, some are ignored, and that is inherited."""
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
 
 
 def _be_child(request: dict[str, Any]) -> None:
