@@ -15,7 +15,7 @@ from seqrev.decoding import Decoded, decode
 from seqrev.devices import choose_device
 from seqrev.errors import InputError
 from seqrev.interpret import Attention, attend
-from seqrev.model.transformer import Transformer
+from seqrev.model.transformer import Transformer, least_weights
 from seqrev.resources import check_memory
 from seqrev.runs import Run, find_run
 from seqrev.task import check, vocabulary_size
@@ -74,6 +74,7 @@ def load(run: str | Path | Run, device: str = "auto") -> Reverser:
         run = find_run(str(run), Path(os.environ.get("SEQREV_RUNS", "runs")), Run.has_checkpoint, "a checkpoint")
     config = run.config()
     where = choose_device(device)
+    check_memory(4 * least_weights(config.model, vocabulary_size(config.task.symbols)), f"The model of {run}")
     shapes = checkpoint_shapes(config)["model"]
     check_memory(2 * largest_file(shapes), f"The model of {run}")
     problems: list[str] = []

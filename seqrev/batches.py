@@ -9,7 +9,7 @@ from seqrev.data import EPOCH, STREAM, available_lengths, sample
 from seqrev.sequences import Sequences
 from seqrev.task import Array
 
-SCORES_AT_ONCE = 8_388_608  # attention scores of one layer in a forward pass that is not trained on
+SCORES_AT_ONCE = 8_388_608  # attention scores of one layer, or logits, in a forward pass that is not trained on
 
 
 def group_by_length(sequences: Iterable[Sequence[int]]) -> dict[int, Array]:
@@ -22,10 +22,10 @@ def group_by_length(sequences: Iterable[Sequence[int]]) -> dict[int, Array]:
     return {length: np.array(groups[length], dtype=np.int32) for length in sorted(groups)}
 
 
-def in_chunks(sequences: Iterable[Sequence[int]], heads: int) -> Iterator[Array]:
-    """Groups of equally long sequences, ``[rows, length]``, small enough that all their attention scores fit in memory."""
+def in_chunks(sequences: Iterable[Sequence[int]], heads: int, vocabulary: int) -> Iterator[Array]:
+    """Groups of equally long sequences, ``[rows, length]``, so small that all their scores and logits fit in memory."""
     for length, group in group_by_length(sequences).items():
-        rows = max(1, SCORES_AT_ONCE // (heads * (length + 2) ** 2))
+        rows = max(1, SCORES_AT_ONCE // max(heads * (length + 2) ** 2, vocabulary * (length + 2)))
         yield from (group[start : start + rows] for start in range(0, len(group), rows))
 
 

@@ -62,13 +62,13 @@ class Checkpoint:
             InputError: the file is missing, not what the manifest says, or holds other tensors.
         """
         path = self.path / f"{name}.safetensors"
-        content = read_regular(path, largest_file(shapes), "a file of a checkpoint", follow=False)
         entry = self.files.get(path.name, {})
+        content = read_regular(path, largest_file(shapes), "a file of a checkpoint", follow=False)
         if (len(content), hashlib.sha256(content).hexdigest()) != (entry.get("bytes"), entry.get("sha256")):
             raise InputError(f"{path} is damaged: its size or SHA-256 is not the one in its manifest.")
         try:
             tensors = load(content)  # refuses lying headers: gaps, overlaps, trailing bytes
-        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise InputError(f"{path} cannot be read: {shorten(str(error), 100)}.") from None
         wrong = sorted(tensors.keys() ^ shapes.keys()) + sorted(
             key
@@ -77,6 +77,8 @@ class Checkpoint:
         )
         if wrong:
             raise InputError(f"{path} does not fit the configuration of its run: {shorten(wrong[0], 80)}.")
+        if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+            raise InputError(f"{path} has NaN or infinity in it.")
         return tensors
 
     def is_intact(self) -> bool:

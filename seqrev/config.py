@@ -18,6 +18,7 @@ from seqrev.files import read_regular
 LARGEST_FILE = 20_000  # bytes; a configuration has a few hundred
 HINT = "the table of all fields in README.md, or configs/small.yaml as an example"
 DEEPEST_NESTING = 16  # levels; a configuration has two
+MOST_PROBLEMS = 20  # that are told at once
 
 
 def _not_a_bool(value: object) -> object:
@@ -164,14 +165,18 @@ class Config(_Section):
         return self
 
 
-def load_config(path: Path | None = None, overrides: Sequence[str] = (), seed: int | None = None) -> Config:
+def load_config(
+    path: Path | None = None, overrides: Sequence[str] = (), seed: int | None = None, follow: bool = True
+) -> Config:
     """Read a YAML file (None: only defaults), apply ``--set`` assignments and a seed, check it all.
+
+    ``follow``: whether the file may be a link.
 
     Raises:
         InputError: the file cannot be read, or is not YAML.
         UsageError: an unknown field, or a value that its field does not take; the message names every one of them.
     """
-    tree = {} if path is None else _read_yaml(path)
+    tree = {} if path is None else _read_yaml(path, follow)
     for assignment in overrides:
         _assign(tree, assignment)
     if seed is not None:
@@ -185,7 +190,9 @@ def parse_config(tree: Mapping[str, Any], name: str) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        problems = [_explain(dict(detail)) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        problems = [_explain(dict(detail)) for detail in details[:MOST_PROBLEMS]]
+        problems += [f"and {len(details) - MOST_PROBLEMS:,} more"] * (len(details) > MOST_PROBLEMS)
         raise UsageError(f"{name} is not valid: " + "; ".join(problems) + ".", HINT) from None
 
 
@@ -204,15 +211,15 @@ def fields(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tupl
             yield prefix + name, default, field.description or ""
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path, follow: bool) -> dict[str, Any]:
     hint = "seqrev train --config configs/small.yaml"
     try:
-        tree = _parse_yaml(read_regular(path, LARGEST_FILE, "a YAML file", hint).decode())
+        tree = _parse_yaml(read_regular(path, LARGEST_FILE, "a YAML file", hint, follow).decode())
     except UnicodeDecodeError:
         raise InputError(f"{path} is not text; a YAML file was expected.", hint) from None
     except _UnwantedError as error:
         raise InputError(f"{path} {error}, which no configuration needs.", hint) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" (line {where.line + 1})" if where is not None else ""
         raise InputError(f"{path} is not valid YAML{line}.", hint) from None
@@ -228,11 +235,12 @@ class _UnwantedError(ValueError):
 
 
 def _parse_yaml(text: str) -> Any:
-    """Read YAML, but refuse aliases (a few lines of them unfold to gigabytes) and nesting that no configuration has.
+    """Read YAML, but refuse aliases (a few lines of them unfold to gigabytes), tags, and nesting that no configuration has.
 
     Raises:
         yaml.YAMLError: the text is not YAML.
         ValueError: it is one of these, or holds a date that does not exist.
+        OverflowError: it holds a number in base 60 (``1:30:00.5``) that is too large.
     """
     if len(text) > LARGEST_FILE:
         raise _UnwantedError(f"has more than {LARGEST_FILE:,} characters")
@@ -241,6 +249,8 @@ def _parse_yaml(text: str) -> Any:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent):
             raise _UnwantedError("uses YAML aliases (*name)")
+        if getattr(event, "tag", None) is not None:
+            raise _UnwantedError("uses YAML tags (!name)")
         if depth > DEEPEST_NESTING:
             raise _UnwantedError(f"is nested more than {DEEPEST_NESTING} levels deep")
     return yaml.safe_load(text)
@@ -253,7 +263,7 @@ def _assign(tree: dict[str, Any], assignment: str) -> None:
         raise UsageError(f"--set {shorten(assignment, 60)} has no value; NAME=VALUE was expected.", "--set train.lr=3e-4")
     try:
         value = _parse_yaml(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except (yaml.YAMLError, ValueError, OverflowError):
         raise UsageError(f"--set {shorten(assignment, 60)}: the value is not valid YAML.", "--set train.lr=3e-4") from None
     *sections, leaf = name.strip().split(".")
     for section in sections:
@@ -272,6 +282,8 @@ def _explain(detail: dict[str, Any]) -> str:
     name = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         return f"there is no field {shorten(name, 60)[1:-1]}{_did_you_mean(name)}"
+    if detail["type"] == "invalid_key":
+        return f"{shorten(detail['input'], 60)} is not the name of a field"
     if detail["type"] == "value_error":
         return f"{name + ': ' if name else ''}{detail['ctx']['error']}"
     message = detail["msg"].removeprefix("Input should be ")

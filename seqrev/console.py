@@ -13,13 +13,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from seqrev.errors import SeqrevError
+from seqrev.errors import SeqrevError, StorageError
 from seqrev.signals import Interrupted
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 5.0  # of progress, where there is no terminal
+LONGEST_MESSAGE = 2_000  # characters of an error
+LONGEST_LINE = 120  # characters of a title
 
 
 class OutputClosed(Exception):
@@ -54,7 +56,7 @@ class Console:
     def document(self, value: Any) -> None:
         """The result, or a line of it, as JSON; only with ``--json``."""
         if self.json_mode:
-            self._write(json.dumps(value, allow_nan=False).replace("\x7f", "\\u007f"))  # the one that JSON lets through
+            self._write(_to_json(value))
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table for people, columns aligned to the right."""
@@ -63,17 +65,17 @@ class Console:
             self.data("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
 
     def note(self, text: str) -> None:
-        """Something worth knowing, on stderr."""
-        _to_stderr(text)
+        """Something worth knowing, on stderr: one line."""
+        _to_stderr(_one_line(text))
 
     def error(self, error: SeqrevError | Interrupted) -> None:
         """One short paragraph and the next command, on stderr."""
+        message, hint = _one_line(str(error)), _one_line(error.hint)
         if self.json_mode:
-            document = {"type": type(error).__name__, "message": str(error), "hint": error.hint}
-            self.note(json.dumps({"error": document}))
+            _to_stderr(_to_json({"error": {"type": type(error).__name__, "message": message, "hint": hint}}))
         else:
             stopped = isinstance(error, Interrupted)  # on request: no error
-            self.note(f"{error}\nContinue: {error.hint}" if stopped else f"Error: {error}\nTry: {error.hint}")
+            _to_stderr(f"{message}\nContinue: {hint}" if stopped else f"Error: {message}\nTry: {hint}")
 
     @contextmanager
     def progress(self, total: int, unit: str) -> Iterator["Progress"]:
@@ -89,6 +91,8 @@ class Console:
             print(text, flush=True)
         except BrokenPipeError:
             raise OutputClosed from None
+        except OSError as error:
+            raise StorageError(f"Standard output cannot be written: {error.strerror or error}.") from None
 
 
 class Progress:
@@ -126,7 +130,7 @@ def _rich_bar(total: int) -> Iterator[Progress]:
         TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True, min_width=5)),
         TextColumn("{task.fields[details]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
     )
-    with RichProgress(*columns, console=RichConsole(stderr=True, highlight=False), transient=True) as bar:
+    with RichProgress(*columns, console=RichConsole(stderr=True, highlight=False, emoji=False), transient=True) as bar:
         task = bar.add_task("", total=total, details="")
 
         class Live(Progress):
@@ -140,14 +144,42 @@ def _rich_bar(total: int) -> Iterator[Progress]:
 
 
 def _to_stderr(text: str) -> None:
-    """Messages are worth nothing to a reader who has gone, and no reason to stop the work."""
-    with contextlib.suppress(BrokenPipeError):
+    """Messages that nobody can read (the reader has gone, the disk is full) are no reason to stop the work."""
+    with contextlib.suppress(OSError):
         print(visible(text), file=sys.stderr, flush=True)
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False).replace("\x7f", "\\u007f")  # the one control character that JSON lets through
+
+
+def _one_line(text: str) -> str:
+    """A message that holds what a stranger chose, as a file's name: it neither forges lines nor fills the screen."""
+    line = visible(text).replace("\n", "\\n")
+    if len(line) <= LONGEST_MESSAGE:
+        return line
+    return f"{line[: LONGEST_MESSAGE // 2]} … {line[-LONGEST_MESSAGE // 3 :]}"
+
+
+def let_go(stream: TextIO | None) -> None:
+    """Drop what a stream could not take, as a pipe without a reader; Python would complain when it flushes it at exit."""
+    if stream is None:  # a daemon may have none
+        return
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def visible(text: str) -> str:
     """Text with its control characters, which could steer a terminal, written out; line ends stay."""
     return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+
+
+def literal(text: str) -> str:
+    """Text that may hold a folder's name, to be drawn as it is: no mathematics, no control characters, no endless line."""
+    lines = visible(text).replace("$", r"\$").split("\n")
+    return "\n".join(line if len(line) <= LONGEST_LINE else "…" + line[-LONGEST_LINE:] for line in lines)
 
 
 def is_live(stream: TextIO) -> bool:

@@ -29,6 +29,7 @@ from seqrev.files import (
     storage_errors,
     write_json,
 )
+from seqrev.resources import check_memory
 from seqrev.sequences import NOTHING, Sequences
 from seqrev.task import Array, apply_rule, check, parse_sequence
 
@@ -72,10 +73,14 @@ def _hash(sequences: Array) -> NDArray[np.uint64]:
     return mixed ^ (mixed >> np.uint64(31))
 
 
+def _enumerable(length: int, symbols: int) -> bool:
+    return length * math.log(symbols) <= math.log(ENUMERABLE)
+
+
 @functools.lru_cache(maxsize=64)
 def _members(split: Split, length: int, symbols: int) -> Array | None:
     """All sequences of one length that belong to a split, ``[rows, length]``; None where there are too many to list."""
-    if length * math.log(symbols) > math.log(ENUMERABLE):
+    if not _enumerable(length, symbols):
         return None
     every = np.array(list(itertools.product(range(symbols), repeat=length)), dtype=np.int32)
     members: Array = every[split_of(every) == SPLITS.index(split)]
@@ -85,7 +90,7 @@ def _members(split: Split, length: int, symbols: int) -> Array | None:
 def available_lengths(split: Split, task: TaskConfig) -> list[int]:
     """The lengths of the task at which the split has any sequence at all (with two symbols, length 1 is all training)."""
     lengths = range(task.min_length, task.max_length + 1)
-    members = (_members(split, length, task.symbols) for length in lengths)
+    members = (_members(split, length, task.symbols) if _enumerable(length, task.symbols) else None for length in lengths)
     return [length for length, rows in zip(lengths, members, strict=True) if rows is None or len(rows)]
 
 
@@ -94,8 +99,8 @@ def capacity(split: Split, task: TaskConfig) -> int:
     total = 0
     for length in available_lengths(split, task):
         rows = _members(split, length, task.symbols)
-        total += task.symbols**length * HELD_OUT // 200 if rows is None else len(rows)
-        if total > 10**12:  # more than anyone asks for, and the powers of long lengths are slow to compute
+        total += task.symbols ** min(length, 64) * HELD_OUT // 200 if rows is None else len(rows)
+        if total > 10**12:  # more than anyone asks for; so the powers of long lengths, slow to compute, do not matter
             break
     return total
 
@@ -154,8 +159,10 @@ def fresh_sequences(length: int, count: int, config: Config) -> list[list[int]]:
     Where there are fewer than ``count``, as there are of short lengths, all of them.
 
     Raises:
-        UsageError: the test split has none of this length (there are few symbols, and it is short).
+        UsageError: the test split has none of this length (there are few symbols, and it is short), or so many do not fit
+            in memory.
     """
+    check_memory(4 * count * length * 100 // HELD_OUT, f"Drawing {count:,} sequences of length {length:,}")
     rng = np.random.default_rng([FRESH, length])  # not the run's seed: every model gets the same questions
     members = _members("test", length, config.task.symbols)
     if members is not None and len(members):
@@ -271,11 +278,12 @@ class _HeldOut:
         return _hash(rows.padded) % np.uint64(len(self._marks))
 
 
-def load_split(folder: Path, split: Split, symbols: int) -> list[list[int]]:
+def load_split(folder: Path, split: Split, config: Config) -> list[list[int]]:
     """The source sequences of a split, as they stand in its file.
 
     Raises:
-        InputError: the dataset has no such split, or its file is missing, damaged, or not what the manifest says.
+        InputError: the dataset has no such split, or its file is missing, damaged, not what the manifest says, or not of
+            this configuration.
     """
     manifest = read_json(folder / "manifest.json")
     splits = manifest.get("splits")
@@ -284,9 +292,21 @@ def load_split(folder: Path, split: Split, symbols: int) -> list[list[int]]:
     if not isinstance(entry, dict):
         raise InputError(f"The dataset in {folder} has no {split} split.", "seqrev generate")
     with open_regular(path, "a split of the dataset", "seqrev generate", follow=False) as file:
-        if os.fstat(file.fileno()).st_size != entry.get("bytes") or sha256_of(path) != entry.get("sha256"):
+        size = os.fstat(file.fileno()).st_size
+        if size > _largest_split(split, config):
+            raise InputError(f"{path} is larger than a {split} split of this configuration can be.", "seqrev generate")
+        if size != entry.get("bytes") or sha256_of(path) != entry.get("sha256"):
             raise InputError(f"{path} is damaged: its size or SHA-256 is not the one in manifest.json.", "seqrev generate")
-    return read_sequences(path, symbols)
+    try:
+        return read_sequences(path, config.task.symbols, config.model.max_positions - 2)
+    except UsageError as error:
+        raise InputError(f"{path} does not fit the configuration of its run: {error}", "seqrev generate") from None
+
+
+def _largest_split(split: Split, config: Config) -> int:
+    """Bytes; twice what ``write_dataset`` would need if all sequences were of the greatest length."""
+    row = 2 * config.task.max_length * (len(str(config.task.symbols)) + 2) + len('{"src": [], "tgt": []}\n')
+    return 2 * row * splits_of(config).get(split, 0)
 
 
 def read_sequences(path: Path, symbols: int, longest: int = LONGEST_SEQUENCE) -> list[list[int]]:

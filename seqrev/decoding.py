@@ -3,6 +3,7 @@
 Everything here is free-running: the model sees its own output, and must emit ``<EOS>`` by itself.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from seqrev import task
+from seqrev.errors import InputError
 from seqrev.model.layers import LayerCache
 from seqrev.model.transformer import Transformer
 from seqrev.task import BOS, EOS, PAD
@@ -19,6 +21,7 @@ PATIENCE = 10  # tokens that an answer may be longer than its source before it c
 BLOCK = 256  # target tokens that are teacher-forced together
 TOKENS_AT_ONCE = 65_536  # source tokens times beams decoded together
 ROWS_AT_ONCE = 512  # and no more rows: the caches of a CPU then hold what a step works on
+LOGITS_PER_TOKEN = 256  # a vocabulary of more than these times a sequence's tokens counts for more tokens
 
 
 @dataclass(frozen=True)
@@ -44,25 +47,31 @@ def decode(
         sources: symbols; at most ``model.longest_source`` each.
         beam: hypotheses kept for each source; 1 is greedy decoding.
         length_given: end every answer at the length of its source instead of leaving the end to the model.
+
+    Raises:
+        InputError: the probabilities are no numbers.
     """
     answers: list[Decoded | None] = [None] * len(sources)
-    for indices in _buckets(sources, beam):
+    for indices in _buckets(sources, beam, model.output.out_features):
         device = model.output.weight.device
         ids = torch.from_numpy(task.frame_all([sources[index] for index in indices])).to(device)
         most = model.config.max_positions
         lengths = [len(sources[index]) for index in indices]
         limits = lengths if length_given else [min(length + 1 + PATIENCE, most) for length in lengths]
         for index, answer in zip(indices, search(model, ids, limits, beam, length_given), strict=True):
+            if not math.isfinite(answer.log_probability):
+                raise InputError("The model's probabilities are no numbers: its weights are too large.")
             answers[index] = answer
     return [answer for answer in answers if answer is not None]
 
 
-def _buckets(sources: Sequence[Sequence[int]], beam: int) -> Iterator[list[int]]:
+def _buckets(sources: Sequence[Sequence[int]], beam: int, vocabulary: int) -> Iterator[list[int]]:
     """Indices of sources of like length, so that little is padded and rows finish together."""
     bucket: list[int] = []
     for index in sorted(range(len(sources)), key=lambda index: len(sources[index])):
+        tokens = max(len(sources[index]) + 2, vocabulary // LOGITS_PER_TOKEN)
         rows = (len(bucket) + 1) * beam
-        if bucket and (rows > ROWS_AT_ONCE or rows * (len(sources[index]) + 2) > TOKENS_AT_ONCE):
+        if bucket and (rows > ROWS_AT_ONCE or rows * tokens > TOKENS_AT_ONCE):
             yield bucket
             bucket = []
         bucket.append(index)

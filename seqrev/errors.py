@@ -51,6 +51,6 @@ def shorten(value: object, width: int = 24) -> str:
     """A value as it may be shown in a message: short, and with control characters made visible."""
     try:
         text = ascii(value)
-    except ValueError:  # Python does not print whole numbers of more than 4,300 digits
+    except (ValueError, RecursionError):  # Python prints no whole number of more than 4,300 digits, and no deep nesting
         text = f"a {type(value).__name__} too large to print"
     return text if len(text) <= width else text[: width - 1] + "…"

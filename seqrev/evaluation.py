@@ -14,6 +14,7 @@ from seqrev.task import EOS, FIRST_SYMBOL, apply_rule
 
 ErrorKind = Literal["early_stop", "overrun", "wrong_token"]
 Protocol = Literal["free", "length_given", "teacher_forced"]
+MOST_LENGTHS = 10_001  # in one evaluation
 
 
 @dataclass(frozen=True)
@@ -162,9 +163,11 @@ def parse_lengths(text: str) -> list[int]:
         if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers) or len(numbers) > 3:
             raise UsageError(f"{shorten(part)} is not a length; 20,50 or 10:1000:10 was expected.", "--lengths 20,50,100")
         first, last, step = (*map(int, numbers), *((int(numbers[0]), 1) if len(numbers) == 1 else (1,)))[:3]
-        if not 1 <= first <= last or step < 1 or (last - first) // step > 10_000:
+        if not 1 <= first <= last or step < 1 or (last - first) // step >= MOST_LENGTHS:
             raise UsageError(f"{shorten(part)} has no lengths in it, or too many.", "--lengths 10:1000:10")
         lengths.update(range(first, last + 1, step))
+        if len(lengths) > MOST_LENGTHS:
+            raise UsageError(f"These are more than {MOST_LENGTHS:,} lengths.", "--lengths 10:1000:10")
     return sorted(lengths)
 
 

@@ -14,6 +14,7 @@ import torch
 
 from seqrev import learning, plots
 from seqrev.checkpoints import KEEP, Checkpoint, Shapes, largest_file, newest_first, save_checkpoint
+from seqrev.config import Config
 from seqrev.data import load_split
 from seqrev.devices import choose_device
 from seqrev.distributed import ALONE, World
@@ -24,7 +25,17 @@ from seqrev.pictures import draw_attention, longest
 from seqrev.resources import check_disk, check_memory
 from seqrev.runs import MetricsWriter, Run, now, read_metrics
 from seqrev.signals import Interrupted, StopRequest
-from seqrev.training import Event, Rows, TrainingState, Validation, checkpoint_shapes, fit, is_logged, validation_due
+from seqrev.training import (
+    Event,
+    Rows,
+    TrainingState,
+    Validation,
+    checkpoint_shapes,
+    fit,
+    is_logged,
+    step_bytes,
+    validation_due,
+)
 
 STEPS_BETWEEN_AGREEMENTS = 8  # of several processes, on whether to stop
 
@@ -76,6 +87,17 @@ def train(
         raise StorageError(str(error), f"df -h, to see what is free; then seqrev train --run {run}") from None
 
 
+def check_fits(config: Config, device: str, processes: int = 1) -> None:
+    """Refuse a training that this machine obviously cannot hold; to be asked before a folder is opened for it.
+
+    Raises:
+        UsageError: it takes more memory than there is, or the device is not there.
+    """
+    step = step_bytes(config) // processes if choose_device(device).type == "cpu" else 0
+    check_memory(step, "A training step")
+    check_memory(step + 2 * sum(map(largest_file, checkpoint_shapes(config).values())), "Training this model")
+
+
 def _train_alone(
     run: Run,
     device: str,
@@ -85,10 +107,11 @@ def _train_alone(
     world: World,
 ) -> Trained:
     """``train``, by the owner of the lock."""
-    saved = sum(map(largest_file, checkpoint_shapes(run.config()).values()))
-    check_memory(2 * saved, f"Training the model of {run}")
+    config = run.config()
+    check_fits(config, device, world.size)
+    saved = sum(map(largest_file, checkpoint_shapes(config).values()))
     check_disk(run.path, (KEEP + 2) * saved, f"Keeping checkpoints of {run}")
-    test = load_split(run.data, "test", run.config().task.symbols)
+    test = load_split(run.data, "test", config)
     state, rows, parent = _prepare(run, device, warn, world)
     run.begin(
         dataset_sha256=read_json(run.data / "manifest.json").get("sha256"),
@@ -140,9 +163,8 @@ def _prepare(
         InputError: it is missing or damaged, or not the same for all.
     """
     config = run.config()
-    symbols = config.task.symbols
     rows = Rows(
-        None if config.data.stream else load_split(run.data, "train", symbols), load_split(run.data, "validation", symbols)
+        None if config.data.stream else load_split(run.data, "train", config), load_split(run.data, "validation", config)
     )
     if config.train.threads:
         torch.set_num_threads(config.train.threads)

@@ -6,6 +6,7 @@ only, of a size that was expected. A FIFO would block for ever, a device may hav
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from typing import Any, BinaryIO
 from seqrev.errors import InputError, StorageError
 
 LARGEST_JSON = 10_000_000  # bytes
+DEEPEST_JSON = 32  # levels; no file of a run has more than six
 TEMPORARY = re.compile(r"\..+\.\d+\.(tmp|old)")  # what a writer that was killed leaves behind
 
 
@@ -41,7 +43,8 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
     temporary = temporary_name(path)
     try:
         with storage_errors(path):
-            with temporary.open("wb") as file:
+            temporary.unlink(missing_ok=True)  # what is written must not go through a link that somebody put there
+            with temporary.open("xb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -151,6 +154,14 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; no, where the name is one that no file can have, or may not be looked at."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def read_regular(path: Path, largest: int, expected: str = "a file", hint: str = "", follow: bool = True) -> bytes:
     """The content of a regular file of at most ``largest`` bytes; what ``open_regular`` refuses is refused.
 
@@ -158,8 +169,9 @@ def read_regular(path: Path, largest: int, expected: str = "a file", hint: str =
         InputError: or it is larger.
     """
     with open_regular(path, expected, hint, follow) as file:
-        content = file.read(largest + 1)
-    if len(content) > largest:
+        too_large = os.fstat(file.fileno()).st_size > largest
+        content = b"" if too_large else file.read(largest + 1)
+    if too_large or len(content) > largest:
         raise InputError(f"{path} is larger than {largest:,} bytes; {expected} was expected.", hint)
     return content
 
@@ -204,7 +216,7 @@ def parse_json(content: bytes, name: object) -> dict[str, Any]:
     """Read a JSON object; ``name`` says in the error where it came from.
 
     Raises:
-        InputError: it is none.
+        InputError: it is none, or one that could not be written again: nested too deep, or with numbers that are none.
     """
     try:
         document = json.loads(content)
@@ -212,7 +224,15 @@ def parse_json(content: bytes, name: object) -> dict[str, Any]:
         raise InputError(f"{name} is not valid JSON.") from None
     if not isinstance(document, dict):
         raise InputError(f"{name} does not hold a JSON object.")
-    return document
+    level: list[Any] = [document]
+    for _ in range(DEEPEST_JSON):
+        if not all(math.isfinite(value) for value in level if isinstance(value, float)):
+            raise InputError(f"{name} is not valid JSON: it has NaN or infinity in it.")
+        inner = [value for value in level if isinstance(value, dict | list)]
+        level = [child for value in inner for child in (value.values() if isinstance(value, dict) else value)]
+        if not level:
+            return document
+    raise InputError(f"{name} is nested more than {DEEPEST_JSON} levels deep.")
 
 
 def sha256_of(path: Path) -> str:

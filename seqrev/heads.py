@@ -71,7 +71,7 @@ def report(model: Transformer, sources: Sequence[Sequence[int]]) -> Report:
     sums: dict[tuple[Kind, int], NDArray[np.float64]] = {}
     rows = 0
     device = model.output.weight.device
-    for chunk in in_chunks(sources, count_maps(model) * model.config.heads):
+    for chunk in in_chunks(sources, count_maps(model) * model.config.heads, model.output.out_features):
         source, target = (torch.from_numpy(frame(symbols)).to(device) for symbols in (chunk, apply_rule(chunk)))
         with torch.inference_mode():
             maps = model.attention_maps(source, target[:, :-1])

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
+from seqrev.console import literal
+
 Map = NDArray[np.floating[Any]]
 PALETTE = "viridis"  # perceptually uniform, and safe for the colour-blind
 _GUIDE = "#FF8A5B"  # stands out from both ends of the palette
@@ -223,4 +225,4 @@ def _text(figure: Figure, x: float, y: float, text: str, ha: str = "center", va:
 def _cut(line: str, inches: float) -> str:
     """A line of a title, cut to the width of the figure."""
     most = int(inches / 0.075)  # the width of most characters of the titles' font
-    return line if len(line) <= most else line[: most - 1] + "…"
+    return literal(line if len(line) <= most else line[: most - 1] + "…")

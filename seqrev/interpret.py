@@ -164,7 +164,7 @@ def anti_diagonal(model: Transformer, sources: Sequence[Sequence[int]], layer: i
     device = model.output.weight.device
     total: NDArray[np.float64] | None = None
     rows = 0
-    for chunk in in_chunks(sources, count_maps(model) * model.config.heads):
+    for chunk in in_chunks(sources, count_maps(model) * model.config.heads, model.output.out_features):
         source = torch.from_numpy(frame(chunk)).to(device)
         target = torch.from_numpy(frame(apply_rule(chunk))).to(device)
         content = chunk.shape[1]

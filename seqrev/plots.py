@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 from PIL import Image
 
+from seqrev.console import literal
 from seqrev.errors import InputError, StorageError, UsageError
 from seqrev.files import write_whole
 
@@ -86,7 +87,7 @@ def training_curves(metrics: Sequence[Mapping[str, Any]], title: str) -> Figure:
     panels = [panel for panel in panels if any(line.key in row for line in panel[2] for row in line.rows)]
     heights = [height for _, height, _ in panels]
     figure = Figure(figsize=(7.0, 1.2 + 1.1 * sum(heights)), layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(literal(title), fontsize=11)
     column = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
     for axes, (label, _, lines) in zip(column, panels, strict=True):
         _panel(axes, label, lines)
@@ -167,13 +168,13 @@ def accuracy_by_length(curves: Sequence[Curve], trained: tuple[int, int], title:
     """
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(title)
+    axes.set_title(literal(title))
     axes.axvspan(*trained, color="0.9", label=f"training lengths {trained[0]} to {trained[1]}")
     for index, curve in enumerate(curves):
         colour, marker = _CYCLE[index % len(_CYCLE)], "osD^vPX*"[index // len(_CYCLE) % 8]
         low, high = zip(*curve.intervals, strict=True)
         axes.fill_between(curve.lengths, low, high, color=colour, alpha=0.12, linewidth=0)
-        axes.plot(curve.lengths, curve.exact_match, color=colour, marker=marker, markersize=5, label=curve.label)
+        axes.plot(curve.lengths, curve.exact_match, color=colour, marker=marker, markersize=5, label=literal(curve.label))
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from seqrev.errors import StorageError, UsageError
@@ -9,8 +10,12 @@ from seqrev.errors import StorageError, UsageError
 
 def check_disk(folder: Path, needed: int, what: str) -> None:
     """Raise ``StorageError`` if ``needed`` bytes for ``what`` are more than is free where ``folder`` is, or will be."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    disk = shutil.disk_usage(there)
+    disk, there = None, folder.absolute()
+    while disk is None:
+        with suppress(OSError):  # not there yet
+            disk = shutil.disk_usage(there)
+            break
+        there = there.parent
     if disk.total and needed > disk.free:  # /proc and its like have no size: mkdir will say what is wrong
         raise StorageError(f"{what} needs about {_size(needed)} of disk, and {_size(disk.free)} are free at {there}.")
 

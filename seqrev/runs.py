@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import math
 import os
 import platform
 import re
@@ -19,9 +18,11 @@ from seqrev.checkpoints import best_first
 from seqrev.config import Config, load_config, parse_config, to_yaml
 from seqrev.errors import InputError, UsageError, shorten
 from seqrev.files import (
+    is_file,
     make_folder,
     open_regular,
     open_whole,
+    parse_json,
     read_json,
     read_lines,
     remove_leftovers,
@@ -90,7 +91,7 @@ class Run:
             InputError: it is missing, cannot be read or is not valid.
         """
         try:
-            return load_config(self.path / "config.yaml")
+            return load_config(self.path / "config.yaml", follow=False)
         except UsageError as error:
             raise InputError(str(error)) from None
 
@@ -175,11 +176,11 @@ class Run:
 
     def has_config(self) -> bool:
         """Whether the run was opened to its end."""
-        return (self.path / "config.yaml").is_file()
+        return is_file(self.path / "config.yaml")
 
     def has_dataset(self) -> bool:
         """Whether a dataset was written to its end."""
-        return (self.data / "manifest.json").is_file()
+        return is_file(self.data / "manifest.json")
 
     def has_checkpoint(self) -> bool:
         """Whether there is anything to load."""
@@ -189,7 +190,8 @@ class Run:
         """Take the next free name in ``folder``, ``001.png``, ``002.png``, …, by making an empty file of it."""
         with storage_errors(self.path / folder):
             make_folder(self.path / folder)
-            number = max((int(path.stem) for path in (self.path / folder).iterdir() if path.stem.isdecimal()), default=0)
+            there = (path.stem for path in (self.path / folder).iterdir())
+            number = max((int(name) for name in there if re.fullmatch(r"\d{3,9}", name)), default=0)
             while True:
                 number += 1
                 path = self.path / folder / f"{number:03d}{suffix}"
@@ -246,16 +248,12 @@ def find_run(spec: str | None, runs_dir: Path, serves: Callable[[Run], bool], wh
     hint = "seqrev train --config configs/small.yaml"
     if spec is None or spec == "latest":
         for run in sorted(_numbered_folders(runs_dir), key=lambda run: int(run.path.name), reverse=True):
-            if (run.path / "run.json").is_file() and serves(run):
+            if is_file(run.path / "run.json") and serves(run):
                 run.check_folders()
                 return run
         raise InputError(f"No run in {runs_dir} has {what}.", hint)
     path = runs_dir / f"{int(spec):03d}" if re.fullmatch(r"\d{1,9}", spec) else Path(spec)
-    try:
-        is_run = (path / "run.json").is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        is_run = False
-    if not is_run:
+    if not is_file(path / "run.json"):
         raise InputError(f"{shorten(str(path), 80)} is not a run folder: there is no run.json in it.", hint)
     run = Run(path)
     run.check_folders()
@@ -265,10 +263,13 @@ def find_run(spec: str | None, runs_dir: Path, serves: Callable[[Run], bool], wh
 
 
 def _numbered_folders(runs_dir: Path) -> Iterator[Run]:
-    if runs_dir.is_dir():
-        for path in runs_dir.iterdir():
-            if re.fullmatch(r"\d{3,9}", path.name):
-                yield Run(path)
+    try:
+        paths = list(runs_dir.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise InputError(f"{runs_dir} is not a folder that can be read: {error.strerror}.") from None
+    yield from (Run(path) for path in paths if re.fullmatch(r"\d{3,9}", path.name))
 
 
 # --- metrics --------------------------------------------------------------------------------------------------------
@@ -315,6 +316,7 @@ class MetricsWriter:
             self._file.close()
 
 
+LARGEST_NUMBER = 1e39  # more than any float32 is
 NUMBERS = {  # what every event must have, and those who read them rely on
     "train": ("step", "seconds", "loss", "lr"),
     "validation": ("step", "seconds", "loss", "exact_match", "token_accuracy"),
@@ -343,12 +345,12 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 
 def _parse_event(line: bytes) -> dict[str, Any] | None:
     try:
-        row = json.loads(line)
+        row = parse_json(line, "An event")
         numbers = [row[name] for name in NUMBERS[row["event"]]]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (InputError, KeyError, TypeError):
         return None
-    whole = type(row["step"]) is int and all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
-    return row if whole and isinstance(row, dict) else None
+    sound = all(type(number) in (int, float) and 0 <= number <= LARGEST_NUMBER for number in numbers)
+    return row if sound and type(row["step"]) is int else None
 
 
 def _to_line(row: dict[str, Any]) -> bytes:

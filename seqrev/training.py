@@ -22,7 +22,7 @@ from seqrev.distributed import ALONE, World
 from seqrev.errors import InputError, TrainingError, UsageError, shorten
 from seqrev.evaluation import evaluate
 from seqrev.interpret import anti_diagonal
-from seqrev.model.transformer import Transformer, weight_shapes
+from seqrev.model.transformer import Transformer, least_weights, weight_shapes
 from seqrev.sequences import Sequences
 from seqrev.task import PAD, Array, apply_rule, frame, vocabulary_size
 
@@ -178,6 +178,19 @@ def checkpoint_shapes(config: Config) -> dict[str, dict[str, tuple[int, ...]]]:
     return {"model": weights, "optimizer": moments}
 
 
+def step_bytes(config: Config) -> int:
+    """A lower bound of the memory that a training step on the longest sequences takes, beside weights and optimizer.
+
+    The gradient; kept for the backward pass, in each layer the states and the feed-forward block; and the logits, which
+    have a gradient as large. (Attention may be computed without keeping its weights.)
+    """
+    shape, tokens = config.model, config.train.batch_size * (config.task.max_length + 1)
+    layers = (shape.encoder_layers + shape.decoder_layers) * (shape.d_model + shape.d_ff)
+    vocabulary = vocabulary_size(config.task.symbols)
+    width = 4 if config.train.precision == "float32" else 2
+    return 4 * least_weights(shape, vocabulary) + width * tokens * (layers + 2 * vocabulary)
+
+
 def load_weights(model: Transformer, weights: Arrays) -> None:
     """Put named arrays into a model.
 
@@ -312,16 +325,25 @@ def to_tensors(sources: Array, device: torch.device) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def validate(state: TrainingState, sources: Sequence[Sequence[int]]) -> Validation:
-    """Teacher-forced loss and free-running exact match on held-out sequences."""
+    """Teacher-forced loss and free-running exact match on held-out sequences.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
     state.model.eval()
     total = tokens = 0.0
-    for group in in_chunks(sources, state.config.model.heads):
+    for group in in_chunks(sources, state.config.model.heads, state.model.output.out_features):
         source, target = to_tensors(group, state.device)
         count = target[:, 1:].numel()
         memory = state.model.encode(source, padded=False)  # as its forward does, which may be compiled for training
         logits = state.model.decode(target[:, :-1], memory)
         total += float(token_loss(logits, target[:, 1:])) * count
         tokens += count
+    if not math.isfinite(total):
+        raise TrainingError(
+            f"Training stopped at step {state.step}: the validation loss is {total}.",
+            f"the same command with --set train.lr={state.config.train.lr / 4:g}",
+        )
     result = evaluate(state.model, sources).overall
     score, *_ = anti_diagonal(state.model, sources[:LOOKED_AT])
     state.validated = state.step

@@ -91,7 +91,7 @@ def test_grouping_by_length_keeps_every_row_and_the_order(rows: list[list[int]])
 def test_chunks_hold_every_sequence_once_and_bounded_scores(heads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches_module, "SCORES_AT_ONCE", 500)
     rows = [tuple(range(length)) for length in (3, 8, 3, 30, 8, 3, 8, 8) for _ in range(5)]
-    chunks = list(batches_module.in_chunks(rows, heads))
+    chunks = list(batches_module.in_chunks(rows, heads, vocabulary=9))
     assert sorted(tuple(row) for chunk in chunks for row in chunk.tolist()) == sorted(rows)
     for chunk in chunks:
         assert len(chunk) == 1 or len(chunk) * heads * (chunk.shape[1] + 2) ** 2 <= 500

@@ -367,3 +367,11 @@ def test_a_folder_left_by_a_crash_does_not_hinder_the_next_save(tmp_path: Path, 
     (tmp_path / ".step-000100.123.tmp" / "model.safetensors").write_bytes(b"half")
     assert load_all(save(tmp_path, 100))
     assert [path.name for path in tmp_path.iterdir()] == ["step-000100"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    arrays = tensors()
+    arrays["model"]["b"][0] = value
+    with pytest.raises(InputError, match="NaN or infinity"):
+        save_checkpoint(tmp_path, 1, arrays, None).load("model", SHAPES["model"])

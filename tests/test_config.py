@@ -164,7 +164,7 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
         (b"? [a, b]\n: 1\n", "must hold named fields|not valid YAML"),
         (b"task: &a {symbols: 5}\ndata: *a\n", "aliases"),
         (b"a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "aliases"),
-        (b"seed: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
+        (b"seed: !!python/object/apply:os.getcwd []\n", "uses YAML tags"),
         (b"seed: 2020-13-45\n", "not valid YAML"),
         (b"#" * 1_000_001, "larger than"),
         (b"x: " + b"[" * 1_500 + b"]" * 1_500, "nested more than"),
@@ -242,3 +242,28 @@ def test_the_written_configuration_holds_every_field() -> None:
 def test_the_shipped_configuration_is_valid() -> None:
     config = load_config(Path(__file__).parents[1] / "configs" / "small.yaml")
     assert (config.task.symbols, config.task.min_length, config.task.max_length) == (10, 1, 10)
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "train.lr=" + "1:" * 400 + "1.5",
+        "seed=!!int ''",
+        "seed=!!bool x",
+        "seed=!!timestamp x",
+        "seed" + ".a" * 3_000 + "=1",
+        "task={1: 2}",
+        "seed=0x" + "f" * 15_000,
+    ],
+    ids=lambda text: text[:20],
+)
+def test_numbers_tags_and_names_that_break_parsers_are_refused(assignment: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_config(overrides=[assignment])
+    assert len(str(caught.value)) < 200
+
+
+def test_of_many_mistakes_the_first_are_told_and_the_others_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, b"".join(b"a%d: 1\n" % number for number in range(1_000)))
+    with pytest.raises(UsageError, match=r"no field a0.*a19; and 980 more"):
+        load_config(path)

@@ -1,13 +1,16 @@
 import contextlib
 import io
 import json
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from seqrev.console import Console, OutputClosed, is_live
-from seqrev.errors import InputError, UsageError
+from seqrev.errors import InputError, StorageError, UsageError
+from tests.conftest import child_environment
 
 
 class Terminal(io.StringIO):
@@ -141,3 +144,49 @@ def test_messages_to_a_reader_who_has_gone_stop_nothing(monkeypatch: pytest.Monk
     console.note("to nobody")
     with console.progress(10, "steps") as progress:
         progress.note("to nobody")
+
+
+def test_what_a_stranger_chose_forges_no_line_and_fills_no_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().error(InputError("x\nTry: evil", "y\nz"))
+    Console().note("x\nTry: evil")
+    Console().error(InputError("a" * 10**6, "h"))
+    first, second, third, long, last = capsys.readouterr().err.splitlines()
+    assert (first, second, third, last) == (r"Error: x\nTry: evil", r"Try: y\nz", r"x\nTry: evil", "Try: h")
+    assert "…" in long
+    assert len(long) < 2_100
+
+
+def test_an_error_in_json_mode_is_json_whatever_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    Console(json_mode=True).error(InputError("\x7f\x1b\u202e"))
+    err = capsys.readouterr().err
+    assert json.loads(err)["error"]["message"] == r"\x7f\x1b\u202e"
+    assert err.isascii()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["generate", "--help"]])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_an_output_that_is_full_is_told_and_python_says_no_more(arguments: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "seqrev", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=child_environment(),
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert done.stderr.count("\n") == 2
+
+
+def test_data_for_a_disk_that_is_full_is_an_error_and_messages_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, Full())
+    Console().note("to nobody")
+    with pytest.raises(StorageError, match="Standard output cannot be written: No space left"):
+        Console().data("text")

@@ -248,7 +248,7 @@ def test_a_stream_has_no_training_split(tmp_path: Path) -> None:
     assert list(manifest["splits"]) == ["validation", "test"]
     assert not (tmp_path / "data" / "train.jsonl").exists()
     with pytest.raises(InputError, match="no train split"):
-        data.load_split(tmp_path / "data", "train", 6)
+        data.load_split(tmp_path / "data", "train", config_of("data.stream=true"))
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +260,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_split_is_loaded_as_it_was_written(dataset: Path) -> None:
     for split in SPLITS:
-        assert data.load_split(dataset, split, 6) == [row["src"] for row in rows_in(dataset, split)]
+        assert data.load_split(dataset, split, config_of()) == [row["src"] for row in rows_in(dataset, split)]
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "append", "remove", "manifest", "no manifest", "no entry"])
@@ -284,7 +284,7 @@ def test_a_damaged_dataset_is_refused(tmp_path: Path, dataset: Path, damage: str
         case "no entry":
             manifest.write_text('{"splits": []}')
     with pytest.raises(InputError):
-        data.load_split(folder, "test", 6)
+        data.load_split(folder, "test", config_of())
 
 
 # --- reading sequences ----------------------------------------------------------------------------------------------
@@ -375,3 +375,35 @@ def test_fresh_sequences_never_change_between_versions() -> None:
 def test_a_length_without_a_test_sequence_has_no_fresh_ones() -> None:
     with pytest.raises(UsageError, match="No test sequence of length 1 exists over 2 symbols"):
         data.fresh_sequences(1, 5, config_of("task.symbols=2"))
+
+
+# --- datasets that somebody else made -------------------------------------------------------------------------------
+
+
+def seal(folder: Path, split: str) -> None:
+    """Put what stands in a file of the dataset into its manifest."""
+    content, manifest = (folder / f"{split}.jsonl").read_bytes(), json.loads((folder / "manifest.json").read_text())
+    manifest["splits"][split].update(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    "content", [b"99\n", b"1 " * 5_000, b"1\n" * 100_000, b'{"src": 1}\n'], ids=lambda content: ascii(content[:9])
+)
+def test_a_dataset_that_does_not_fit_its_configuration_is_refused(tmp_path: Path, dataset: Path, content: bytes) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(dataset, folder)
+    (folder / "test.jsonl").write_bytes(content)
+    seal(folder, "test")
+    with pytest.raises(InputError, match=r"test\.jsonl (does not fit|is larger)"):
+        data.load_split(folder, "test", config_of())
+
+
+def test_a_task_whose_sequences_are_countless_is_checked_without_counting_them() -> None:
+    task = {"symbols": 1_000_000, "min_length": 1_000_000, "max_length": 1_000_000}
+    assert data.capacity("test", TaskConfig(**task)) > 10**12
+
+
+def test_more_sequences_than_memory_are_refused_before_they_are_drawn() -> None:
+    with pytest.raises(UsageError, match="memory"):
+        data.fresh_sequences(10**6, 10**6, config_of())

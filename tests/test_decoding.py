@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from seqrev import decoding
 from seqrev.config import ModelConfig
 from seqrev.decoding import PATIENCE, Decoded, decode, search, teacher_forced
+from seqrev.errors import InputError
 from seqrev.model.transformer import Transformer
 from seqrev.task import BOS, EOS, FIRST_SYMBOL, PAD, vocabulary_size
 
@@ -375,3 +376,18 @@ def test_a_teacher_forced_answer_has_ended_if_eos_is_chosen_at_its_end(eos: floa
 def test_greedy_is_the_naive_uncached_loop_whatever_the_positions(positions: str) -> None:
     sources = rows(count=8)
     check_greedy(loud(1, positions=positions), sources, decode(loud(1, positions=positions), sources))
+
+
+def test_probabilities_that_are_no_numbers_are_refused() -> None:
+    model = Transformer(ModelConfig(), vocabulary_size(4)).eval()
+    with torch.no_grad():
+        model.output.weight.fill_(3e38)
+        model.decoder_norm.bias.fill_(1e3)
+    with pytest.raises(InputError, match="no numbers"):
+        decode(model, [[1, 2]])
+
+
+def test_a_large_vocabulary_makes_small_batches() -> None:
+    sources = [[1]] * 10
+    assert len(list(decoding._buckets(sources, 1, 13))) == 1
+    assert len(list(decoding._buckets(sources, 1, 256 * decoding.TOKENS_AT_ONCE))) == 10

@@ -346,3 +346,8 @@ def test_a_range_holds_every_step_up_to_its_end(first: int, more: int, step: int
     last = first + more
     expected = [length for length in range(first, last + 1) if (length - first) % step == 0]
     assert parse_lengths(f"{first}:{last}:{step}") == expected
+
+
+def test_lengths_without_end_are_refused() -> None:
+    with pytest.raises(UsageError, match="more than 10,001 lengths"):
+        parse_lengths(",".join(f"{number}0000:{number}8000" for number in range(1, 3_000)))

@@ -378,14 +378,14 @@ def test_the_attention_of_one_sequence_is_kept_in_a_logarithmic_series(uninterru
     frames = load_frames(uninterrupted.learning)
     assert [frame.step for frame in frames] == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 60]
     assert {tuple(frame.source) for frame in frames} == {tuple(frames[0].source)}
-    assert frames[0].source in load_split(uninterrupted.data, "validation", 5)
+    assert frames[0].source in load_split(uninterrupted.data, "validation", uninterrupted.config())
     model = load(uninterrupted, "cpu").model
     assert frames[-1].score(1).mass == pytest.approx(anti_diagonal(model, [frames[-1].source])[0].mass, abs=1e-6)
 
 
 def test_validations_have_the_score_of_the_anti_diagonal(uninterrupted: Run) -> None:
     last = [row for row in history(uninterrupted) if row["event"] == "validation"][-1]
-    validation = load_split(uninterrupted.data, "validation", 5)
+    validation = load_split(uninterrupted.data, "validation", uninterrupted.config())
     score, *_ = anti_diagonal(load(uninterrupted, "cpu").model, validation)
     assert (last["mass"], last["hit"]) == (pytest.approx(score.mass, abs=1e-6), pytest.approx(score.hit, abs=1e-6))
 

@@ -196,3 +196,27 @@ def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path: Path
 def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"content" * 100_000)
     assert files.sha256_of(tmp_path / "a") == hashlib.sha256(b"content" * 100_000).hexdigest()
+
+
+def test_a_file_is_not_built_through_a_link_that_somebody_put_there(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_bytes(b"untouched")
+    files.temporary_name(tmp_path / "a.txt").symlink_to("theirs")
+    files.write_whole(tmp_path / "a.txt", b"content")
+    assert (tmp_path / "theirs").read_bytes() == b"untouched"
+    assert (tmp_path / "a.txt").read_bytes() == b"content"
+    assert not (tmp_path / "a.txt").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"a": NaN}', b'{"a": [-Infinity]}', b'{"a": {"b": 1e999}}', b'{"a": ' * 33 + b"1" + b"}" * 33]
+)
+def test_json_that_could_not_be_written_again_is_refused(content: bytes) -> None:
+    with pytest.raises(InputError, match=r"NaN or infinity|nested more than"):
+        files.parse_json(content, "a.json")
+
+
+def test_a_huge_file_is_refused_without_reading_it(tmp_path: Path) -> None:
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(InputError, match="larger than"):
+        files.read_regular(tmp_path / "a", 10**11)

@@ -228,3 +228,16 @@ def test_a_film_has_every_figure_and_pauses_at_the_end(tmp_path: Path) -> None:
 def test_a_film_is_a_gif(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"must end in \.gif"):
         plots.save_film([solid(0)], tmp_path / "a.png")
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [r"$\frac$", r"\$x$", "$$", "\x1b[31m\u202e", "a$" * 3_000, "_hidden"])
+def test_a_name_is_drawn_as_it_is(name: str) -> None:
+    curve = plots.Curve(name, [1, 2], [0.5, 1.0], [(0.4, 0.6), (0.9, 1.0)])
+    for figure in (
+        plots.accuracy_by_length([curve], (1, 2), name),
+        plots.training_curves([{"event": "train", "step": 1, "loss": 1.0, "lr": 0.1}], f"{name}: x"),
+    ):
+        figure.savefig(io.BytesIO(), format="svg")

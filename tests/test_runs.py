@@ -411,3 +411,35 @@ def test_a_run_is_extended_and_remembers_what_was_planned(tmp_path: Path) -> Non
             run.extend(steps)
     with pytest.raises(UsageError, match=r"train\.steps"):
         run.extend(10**12)
+
+
+# --- runs that somebody else made -----------------------------------------------------------------------------------
+
+
+def test_a_configuration_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    run = open_run(tmp_path, Config())
+    (run.path / "config.yaml").rename(tmp_path / "elsewhere.yaml")
+    (run.path / "config.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    with pytest.raises(InputError, match="is a link"):
+        run.config()
+
+
+@pytest.mark.parametrize(
+    "change", [{"seconds": 10**4_000}, {"loss": -1}, {"loss": 1e300}, {"step": -(10**300)}, {"more": float("nan")}]
+)
+def test_numbers_that_no_picture_has_room_for_are_damage(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write_events(path, {**event(1), **change}, event(2))
+    with pytest.raises(InputError, match="line 1"):
+        MetricsWriter(path, 9)
+
+
+def test_a_name_that_no_folder_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a folder that can be read"):
+        find_run(None, tmp_path / ("a" * 300), always, "anything")
+
+
+def test_a_number_of_250_digits_is_nobodys(tmp_path: Path) -> None:
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / f"{'9' * 250}.json").touch()
+    assert Run(tmp_path).numbered("evaluation", ".json").name == "001.json"

@@ -29,6 +29,7 @@ from seqrev.training import (
     learning_rate,
     load_weights,
     sample_rows,
+    step_bytes,
     to_tensors,
     token_loss,
     train_step,
@@ -618,3 +619,31 @@ def test_a_tiny_task_is_learned() -> None:
     assert isinstance(last, Validation)
     assert last.loss < 0.1
     assert last.exact_match == last.token_accuracy == 1.0
+
+
+def test_a_validation_loss_that_is_no_number_stops_training() -> None:
+    state = TrainingState(tiny())
+    with torch.no_grad():
+        state.model.output.bias[EOS] = math.inf
+    with pytest.raises(TrainingError, match="validation loss is") as caught:
+        validate(state, [[1, 2]])
+    assert "train.lr=" in caught.value.hint
+
+
+@pytest.mark.parametrize("longest", [4, 64])
+def test_a_step_takes_at_least_the_memory_that_it_is_said_to_take(longest: int) -> None:
+    """What autograd keeps for the backward pass, counted; the logits' gradient comes on top."""
+    config = tiny(task__max_length=longest, task__symbols=50, train__batch_size=8, model__max_positions=100)
+    state, kept = TrainingState(config), {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes(), tensor
+        return tensor
+
+    source, target = to_tensors(np.ones((8, longest), dtype=np.int64), state.device)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits = state.model(source, target[:, :-1])
+        loss = token_loss(logits, target[:, 1:])
+    taken = sum(size for size, _ in kept.values()) + 4 * logits.numel()
+    assert loss.requires_grad
+    assert taken / 10 < step_bytes(config) < taken

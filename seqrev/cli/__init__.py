@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from seqrev.cli import attention, decode, evaluate, generate, train
-from seqrev.console import Console, OutputClosed
+from seqrev.console import Console, OutputClosed, let_go
 from seqrev.distributed import EndedElsewhere, is_first
 from seqrev.errors import SeqrevError, UsageError
 from seqrev.signals import Interrupted, stop_requests
@@ -73,13 +73,12 @@ def main(arguments: list[str] | None = None) -> int:
         if not is_first():
             return error.exit_code
         if not arguments:  # the message is the help
-            console.note(error.format_message())
+            typer.echo(error.format_message(), err=True)
         else:
             known = arguments[0] in {command.name for command in app.registered_commands}
             console.error(UsageError(error.format_message(), f"seqrev {arguments[0]} --help" if known else "seqrev --help"))
         return error.exit_code
     except (OutputClosed, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at exit
         return 0
     except KeyboardInterrupt:
         return 130
@@ -88,6 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
             traceback.print_exc()
         console.error(_known(error))
         return SeqrevError.exit_code
+    finally:
+        let_go(sys.stdout)
+        let_go(sys.stderr)
 
 
 def _run(arguments: list[str]) -> int:

@@ -114,7 +114,7 @@ def _look(console: Console, model: "Reverser", words: list[str] | None, beam: in
     if words:
         source = parse_sequence(" ".join(words), task.symbols, model.longest_source)
     else:
-        source = longest(load_split(model.run.data, "test", task.symbols))
+        source = longest(load_split(model.run.data, "test", model.config))
     if len(source) > task.max_length:
         console.note(LONGER.format(task.max_length))
     return model.attention(source, beam)
@@ -221,7 +221,7 @@ def _report(console: Console, model: "Reverser") -> None:
     from seqrev.data import load_split
     from seqrev.heads import report
 
-    result = report(model.model, load_split(model.run.data, "test", model.config.task.symbols))
+    result = report(model.model, load_split(model.run.data, "test", model.config))
     console.data(f"{model.run}, step {model.checkpoint.step:,}: attention over {result.sequences:,} test sequences")
     console.table(
         ("type", "layer", "head", "mass", "hit", "entropy", "offset", "distance", "exact match without"),

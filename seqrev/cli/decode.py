@@ -75,10 +75,13 @@ def _lines(file: Path | None, longest: int) -> Iterator[str]:
     if file is None and sys.stdin is None:
         raise InputError("There is no standard input; one sequence a line was expected.", hint)
     empty = True
-    with nullcontext(sys.stdin.buffer) if file is None else open_regular(file, EXPECTED, hint) as stream:
-        for line in read_text_lines(stream, name, longest):
-            empty = False
-            yield line
+    try:
+        with nullcontext(sys.stdin.buffer) if file is None else open_regular(file, EXPECTED, hint) as stream:
+            for line in read_text_lines(stream, name, longest):
+                empty = False
+                yield line
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror or error}.", hint) from None
     if empty:
         raise InputError(f"{name} is empty; {EXPECTED} was expected.", hint)
 

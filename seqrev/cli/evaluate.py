@@ -76,7 +76,7 @@ def command(
     plot = {"plot": _plot(models, reports, saved.with_suffix(".png"), console)} if lengths is not None else {}
     console.document({**reports[0], **plot} if len(reports) == 1 else {"runs": reports, **plot})
     worst = min(report["exact_match"] for report in reports)
-    if min_exact is not None and worst < min_exact:
+    if min_exact is not None and not worst >= min_exact:  # nor with NaN is the gate open
         raise QualityError(
             f"The exact match is {worst:.4f}, and at least {min_exact} was asked for.",
             f"seqrev train --config {models[0].run}/config.yaml --set train.steps={2 * models[0].config.train.steps}",
@@ -98,7 +98,7 @@ def _on_sequences(
     name = split or "test"
     if name not in SPLITS:
         raise UsageError(f"{name!r} is not a split; there are {', '.join(SPLITS)}.", "seqrev evaluate --split test")
-    sources = load_split(model.run.data, name, symbols)
+    sources = load_split(model.run.data, name, model.config)
     scores = {"anti_diagonal": scores_to_json(anti_diagonal(model.model, sources))}
     return {
         **_head(model, beam, protocol, split=name),

@@ -26,7 +26,8 @@ def command(
     set_: Set = None,
     seed: Seed = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="With --run: go on to this step, beyond what was planned.")
+        int | None,
+        typer.Option("--steps", min=1, max=1_000_000_000, help="With --run: go on to this step, beyond what was planned."),
     ] = None,
     device: Device = "auto",
     runs_dir: RunsDir = DEFAULT_RUNS,
@@ -43,7 +44,7 @@ def command(
             return
         if steps is not None and run_ is None:
             raise UsageError("--steps extends a run; a new one has --set.", f"--set train.steps={steps}")
-        run = _choose_run(config, run_, set_, seed, device, runs_dir)
+        run = _choose_run(config, run_, set_, seed, device, runs_dir, world.size)
         if steps is not None:
             _extend(run, steps, console)
         console.note(f"Run: {run}")
@@ -52,7 +53,13 @@ def command(
 
 
 def _choose_run(
-    config: Path | None, run: str | None, set_: list[str] | None, seed: int | None, device: str, runs_dir: Path
+    config: Path | None,
+    run: str | None,
+    set_: list[str] | None,
+    seed: int | None,
+    device: str,
+    runs_dir: Path,
+    processes: int,
 ) -> "Run":
     """The run that is meant, or a new one."""
     if run is not None and (config is not None or set_ or seed is not None):
@@ -61,15 +68,22 @@ def _choose_run(
             f"seqrev train --run {run}",
         )
     from seqrev.config import load_config
+    from seqrev.data import check_possible
     from seqrev.generation import start
     from seqrev.runs import Run, find_run
 
-    if device not in ("auto", "cpu"):  # a device that is not there is told before a folder is opened for it
+    if run is None:
+        settings = load_config(config, set_ or (), seed)
+        check_possible(settings)
+
+        from seqrev.experiment import check_fits
+
+        check_fits(settings, device, processes)
+        return start(settings, runs_dir)
+    if device not in ("auto", "cpu"):  # a device that is not there is told before a dataset is made for it
         from seqrev.devices import choose_device
 
         choose_device(device)
-    if run is None:
-        return start(load_config(config, set_ or (), seed), runs_dir)
     return find_run(run, runs_dir, Run.has_config, "a configuration")
 
 

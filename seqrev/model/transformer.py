@@ -233,6 +233,13 @@ class _Undrawn(TorchFunctionMode):
         return function(*arguments, **(options or {}))
 
 
+def least_weights(config: ModelConfig, vocabulary_size: int) -> int:
+    """How many weights a model has at least: what building even an empty one of some shapes would take too long to tell."""
+    attentions, layers = config.encoder_layers + 2 * config.decoder_layers, config.encoder_layers + config.decoder_layers
+    width = config.d_model
+    return 4 * attentions * width**2 + 2 * layers * width * config.d_ff + 3 * vocabulary_size * width
+
+
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=1.0)
