@@ -3,6 +3,7 @@
 Nothing here draws a random number or touches a weight: a training that is watched is the same training.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,7 +95,10 @@ def load_frames(folder: Path) -> list[Frame]:
     paths = [path for path in folder.iterdir() if pattern.fullmatch(path.name)] if folder.is_dir() else []
     if not paths:
         raise InputError(f"No attention was kept in {folder}; a run of which a step was trained was expected.")
-    return sorted((_load(path) for path in paths), key=lambda kept: kept.step)
+    frames = sorted((_load(path) for path in paths), key=lambda kept: kept.step)
+    if len({frame.cross.shape for frame in frames}) > 1:
+        raise InputError(f"What was kept in {folder} is damaged: it is of different models, or sequences.")
+    return frames
 
 
 def _load(path: Path) -> Frame:
@@ -102,8 +106,11 @@ def _load(path: Path) -> Frame:
         arrays = load(read_regular(path, LARGEST, "the attention at one step", follow=False))
         source, cross = arrays["source"], arrays["cross"]
         kept = Frame(arrays["step"].item(), arrays["loss"].item(), source.tolist(), cross)
-    except (SafetensorError, ValueError, KeyError, TypeError):
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise InputError(f"{path} is damaged; the attention at one step was expected.") from None
-    if not source.size or source.ndim != 1 or cross.ndim != 4 or cross.shape[2:] != (source.size + 1, source.size + 2):
+    numbers = source.dtype.kind == "i" and cross.dtype == np.float32 and type(kept.step) is int
+    if not numbers or not np.isfinite(cross).all() or not math.isfinite(kept.loss):
+        raise InputError(f"{path} is damaged: it has other numbers in it than a training keeps.")
+    if not cross.size or source.ndim != 1 or cross.ndim != 4 or cross.shape[2:] != (source.size + 1, source.size + 2):
         raise InputError(f"{path} is damaged: its maps do not have the shape of its sequence.")
     return kept

@@ -1,8 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from seqrev.errors import InputError
@@ -103,3 +105,27 @@ def test_where_nothing_was_kept_there_is_nothing_to_show(tmp_path: Path) -> None
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(InputError, match="No attention was kept"):
             load_frames(folder)
+
+
+@pytest.mark.parametrize("change", ["loss", "cross", "no layers", "no heads", "fractions", "two steps", "other model"])
+def test_attention_with_other_numbers_than_a_training_keeps_is_refused(tmp_path: Path, change: str) -> None:
+    good: dict[str, NDArray[Any]] = {
+        "step": np.array(1),
+        "loss": np.array(0.5, np.float32),
+        "source": np.array([1, 2]),
+        "cross": np.full((1, 2, 3, 4), 0.25, np.float32),
+    }
+    changed = {
+        "loss": {"loss": np.array(np.nan, np.float32)},
+        "cross": {"cross": good["cross"] * np.float32(np.inf)},
+        "no layers": {"cross": good["cross"][:0]},
+        "no heads": {"cross": good["cross"][:, :0]},
+        "fractions": {"source": np.array([1.5, 2.5])},
+        "two steps": {"step": np.array([1, 2])},
+        "other model": {"cross": np.full((1, 3, 3, 4), 0.25, np.float32)},
+    }[change]
+    (tmp_path / "step-000001.safetensors").write_bytes(save(good))
+    assert load_frames(tmp_path)[0].step == 1
+    (tmp_path / "step-000002.safetensors").write_bytes(save({**good, **changed}))
+    with pytest.raises(InputError, match="is damaged"):
+        load_frames(tmp_path)

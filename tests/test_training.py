@@ -646,4 +646,4 @@ def test_a_step_takes_at_least_the_memory_that_it_is_said_to_take(longest: int) 
         loss = token_loss(logits, target[:, 1:])
     taken = sum(size for size, _ in kept.values()) + 4 * logits.numel()
     assert loss.requires_grad
-    assert taken / 10 < step_bytes(config) < taken
+    assert taken / 40 < step_bytes(config) < taken
