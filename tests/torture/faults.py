@@ -271,7 +271,7 @@ def _after_dataset(run: Run, width: int, succeeded: bool) -> None:
     assert run.has_dataset() or not succeeded
     if not run.has_dataset():
         generate(run)
-    assert [len(load_split(run.data, split, 5)) for split in ("train", "validation", "test")] == [20, 5, 5]
+    assert [len(load_split(run.data, split, run.config())) for split in ("train", "validation", "test")] == [20, 5, 5]
 
 
 def _after_extension(run: Run, width: int, succeeded: bool) -> None:
