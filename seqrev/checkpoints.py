@@ -199,6 +199,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise InputError(f"{name} is damaged.")
     if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
         raise InputError(f"{name} is damaged: it does not list the files.")
+    if not all(file == Path(file).name for file in files):
+        raise InputError(f"{name} lists files that are not in its folder.")
     return _from_manifest(path, manifest)
 
 

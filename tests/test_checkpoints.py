@@ -375,3 +375,12 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -
     arrays["model"]["b"][0] = value
     with pytest.raises(InputError, match="NaN or infinity"):
         save_checkpoint(tmp_path, 1, arrays, None).load("model", SHAPES["model"])
+
+
+@pytest.mark.parametrize("name", ["../../x.safetensors", "/dev/zero", "a/b"])
+def test_a_manifest_that_lists_files_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    saved = save(tmp_path, 1)
+    seal(saved, files={**saved.files, name: {"bytes": 1, "sha256": "x"}})
+    problems: list[str] = []
+    assert list_checkpoints(tmp_path, problems) == []
+    assert "not in its folder" in problems[0]

@@ -27,6 +27,7 @@ from seqrev.console import LONGEST_MESSAGE, Console
 from seqrev.data import SPLITS, Split, check_possible, load_split
 from seqrev.errors import SeqrevError
 from seqrev.files import to_json
+from seqrev.learning import load_frames
 from seqrev.runs import MetricsWriter, Run, find_run
 from seqrev.training import checkpoint_shapes
 from tests.conftest import Result, run_main
@@ -320,6 +321,8 @@ def run_folder(data: st.DataObject, target: Target) -> None:
             attempt(target.run.config)
         elif name == "run.json":
             attempt(lambda: target.run.begin(device="cpu"))
+        elif name.startswith("learning"):
+            attempt(lambda: load_frames(target.run.learning))
         elif name == "metrics.jsonl":
             attempt(lambda: MetricsWriter(target.run.metrics, 2).close())
         else:
@@ -332,7 +335,9 @@ def run_folder(data: st.DataObject, target: Target) -> None:
 def _sealed(target: Target, name: str, content: bytes) -> dict[str, bytes]:
     """The manifest that goes with a changed file of a checkpoint, so that the parser behind the checksum is reached."""
     folder = str(Path(name).parent)
-    manifest = json.loads(target.valid[f"{folder}/manifest.json"]) if folder.startswith("checkpoints") else {}
+    if not folder.startswith("checkpoints"):
+        return {}
+    manifest = json.loads(target.valid[f"{folder}/manifest.json"])
     if name.endswith("safetensors"):
         manifest["files"][Path(name).name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     elif name.endswith("manifest.json"):
