@@ -123,8 +123,8 @@ def test_a_finished_run_is_trained_further_and_the_difference_is_told(own_run: R
     ("arguments", "says"),
     [
         (("--run", "1", "--steps", "250"), "is planned for 250 steps"),
-        (("--run", "1", "--steps", "0"), "is planned for 250 steps"),
-        (("--run", "1", "--steps", str(10**15)), "train.steps"),
+        (("--run", "1", "--steps", "0"), "--steps"),
+        (("--run", "1", "--steps", str(10**15)), "--steps"),
         (("--steps", "300"), "--set train.steps=300"),
     ],
 )
