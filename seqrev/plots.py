@@ -166,7 +166,10 @@ def accuracy_by_length(curves: Sequence[Curve], trained: tuple[int, int], title:
         trained: shortest and longest length in training.
         title: stands above the picture.
     """
-    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    labels = [literal(curve.label if len(curve.label) <= 60 else "…" + curve.label[-59:]) for curve in curves]
+    columns = max(1, min(4, 120 // (max(map(len, labels), default=0) + 10)))
+    rows = math.ceil((len(labels) + 1) / columns)  # of the legend, which stands below, clear of all curves
+    figure = Figure(figsize=(7.5, 4.3 + 0.2 * rows), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(literal(title))
     axes.axvspan(*trained, color="0.9", label=f"training lengths {trained[0]} to {trained[1]}")
@@ -174,7 +177,7 @@ def accuracy_by_length(curves: Sequence[Curve], trained: tuple[int, int], title:
         colour, marker = _CYCLE[index % len(_CYCLE)], "osD^vPX*"[index // len(_CYCLE) % 8]
         low, high = zip(*curve.intervals, strict=True)
         axes.fill_between(curve.lengths, low, high, color=colour, alpha=0.12, linewidth=0)
-        axes.plot(curve.lengths, curve.exact_match, color=colour, marker=marker, markersize=5, label=literal(curve.label))
+        axes.plot(curve.lengths, curve.exact_match, color=colour, marker=marker, markersize=5, label=labels[index])
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -184,7 +187,7 @@ def accuracy_by_length(curves: Sequence[Curve], trained: tuple[int, int], title:
     axes.set_ylabel("exact match")
     axes.set_ylim(-0.03, 1.03)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4)  # clear of all curves
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=columns)
     return figure
 
 

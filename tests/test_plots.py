@@ -149,7 +149,8 @@ CURVES = [curve("runs/001", 1.0, 0.5, 0.25), curve("runs/002", 1.0, 0.75, 0.5), 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_every_model_is_a_line_with_its_name_over_a_logarithmic_axis(count: int) -> None:
-    (axes,) = plots.accuracy_by_length(CURVES[:count], (3, 12), "the title").axes
+    figure = plots.accuracy_by_length(CURVES[:count], (3, 12), "the title")
+    (axes,) = figure.axes
     lines = axes.get_lines()
     assert len(lines) == count
     for line, shown in zip(lines, CURVES, strict=False):
@@ -161,8 +162,7 @@ def test_every_model_is_a_line_with_its_name_over_a_logarithmic_axis(count: int)
     assert axes.get_title() == "the title"
     assert "length" in axes.get_xlabel()
     assert "exact match" in axes.get_ylabel()
-    legend = axes.get_legend()
-    assert legend is not None
+    (legend,) = figure.legends
     names = [text.get_text() for text in legend.get_texts()]
     assert names == ["training lengths 3 to 12", *(shown.label for shown in CURVES[:count])]
 
@@ -241,3 +241,15 @@ def test_a_name_is_drawn_as_it_is(name: str) -> None:
         plots.training_curves([{"event": "train", "step": 1, "loss": 1.0, "lr": 0.1}], f"{name}: x"),
     ):
         figure.savefig(io.BytesIO(), format="svg")
+
+
+def test_long_names_leave_room_for_the_curves() -> None:
+    names = [f"/home/somebody/{'a-long-folder/' * 9}runs/{number:03d}" for number in range(12)]
+    figure = plots.accuracy_by_length(
+        [plots.Curve(name, [20, 50], [1, 0.5], [(0.9, 1), (0, 1)]) for name in names], (1, 10), "t"
+    )
+    figure.draw_without_rendering()  # it warns where the curves are left none
+    (axes,) = figure.axes
+    assert axes.get_position().height > 0.4
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert [name[-8:] for name in shown[1:]] == [f"runs/{number:03d}" for number in range(12)]
