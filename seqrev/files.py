@@ -43,7 +43,7 @@ def open_whole(path: Path) -> Iterator[BinaryIO]:
     temporary = temporary_name(path)
     try:
         with storage_errors(path):
-            temporary.unlink(missing_ok=True)  # what is written must not go through a link that somebody put there
+            temporary.unlink(missing_ok=True)  # or it would be written through a link that somebody put there
             with temporary.open("xb") as file:
                 yield file
                 file.flush()

@@ -4,6 +4,7 @@ PyTorch is loaded once, by a server that forks for every case.
 """
 
 import hashlib
+import importlib
 import json
 import os
 import resource
@@ -92,8 +93,8 @@ def _judge(result: Result, case: Case, usual: Result) -> list[str]:
 
 def serve(folder: str) -> None:
     """Load everything once, make a run, then fork for every case; prints a result a line, the usual command's first."""
-    import seqrev.cli.decode
-    import seqrev.experiment  # noqa: F401
+    for name in ("seqrev.cli", "seqrev.experiment", "torch._dynamo", "matplotlib.backends.backend_agg"):
+        importlib.import_module(name)
 
     warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: PyTorch has not computed anything yet
     root = Path(folder)

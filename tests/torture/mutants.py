@@ -54,8 +54,9 @@ MUTANTS = [
     Mutant(
         "built through a link",
         "files.py",
-        'temporary.open("xb")',
-        'temporary.open("wb")',
+        "            temporary.unlink(missing_ok=True)  # or it would be written through a link that somebody put there\n"
+        '            with temporary.open("xb") as file:',
+        '            with temporary.open("wb") as file:',
         "test_files.py::test_a_file_is_not_built_through_a_link_that_somebody_put_there",
     ),
     Mutant(
