@@ -14,7 +14,7 @@ train: .venv/installed  ## Install, train configs/small.yaml, draw the loss curv
 test: .venv/installed-dev lint  ## Install the development tools; run lint, types and tests with coverage
 	$(BIN)/pytest --cov=seqrev --cov-report=term:skip-covered --cov-fail-under=90
 
-test-slow: .venv/installed-dev  ## Run the long tests: the promises of configs/small.yaml over five seeds
+test-slow: .venv/installed-dev  ## Run the long tests: the promises of configs/*.yaml over five seeds
 	$(BIN)/pytest -m slow
 
 torture: .venv/installed-dev  ## Kill trainings, fail the disk, damage files: the long tier of docs/reliability.md

@@ -170,7 +170,9 @@ def _prune(folder: Path, saved: Path) -> None:
     """
     found = newest_first(folder)
     intact = itertools.islice((checkpoint for checkpoint in found if checkpoint.is_intact()), KEEP)
-    keep = {saved, *(checkpoint.path for checkpoint in (*found[:KEEP], *intact, *sorted(found, key=_merit)[-1:]))}
+    by_merit = sorted(found, key=_merit, reverse=True)
+    best = next((checkpoint for checkpoint in by_merit if checkpoint.is_intact()), None)
+    keep = {saved, *(checkpoint.path for checkpoint in (*found[:KEEP], *intact, *by_merit[:1], *filter(None, [best])))}
     for checkpoint in found:
         if checkpoint.path not in keep:
             _remove(checkpoint.path)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from seqrev.errors import SeqrevError, TrainingError, UsageError
+from seqrev.errors import SeqrevError, TrainingError, UsageError, shorten
 from seqrev.signals import Interrupted
 
 if TYPE_CHECKING:
@@ -139,13 +139,19 @@ def join(device: str) -> Iterator[World]:
         UsageError: there are fewer GPUs than processes on this machine.
         EndedElsewhere: another process failed, or ended first.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if _number("WORLD_SIZE", 1) == 1:
         yield ALONE
         return
     import torch.distributed as dist
     from torch.distributed.rendezvous import rendezvous
 
-    store, rank, size = next(rendezvous("env://"))
+    try:
+        store, rank, size = next(rendezvous("env://"))
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"WORLD_SIZE is set, but the processes of this training cannot meet: {shorten(str(error), 120)}.",
+            "torchrun --nproc-per-node 2 -m seqrev train ...; or unset WORLD_SIZE",
+        ) from None
     world = World(rank, size, store)
     try:
         _start(device, world, store)
@@ -169,7 +175,7 @@ def _start(device: str, world: World, store: "Store") -> None:
     backend = "gloo"
     if choose_device(device).type == "cuda":
         backend = "cpu:gloo,cuda:nccl"
-        local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        local, gpus = _number("LOCAL_RANK", 0), torch.cuda.device_count()
         if local >= gpus:
             raise UsageError(
                 f"There are more processes than GPUs on this machine, which has {gpus}; one each was expected.",
@@ -193,4 +199,10 @@ def _explain(error: RuntimeError) -> Exception:
 
 def is_first() -> bool:
     """Whether this process speaks to the user; known before anything has begun."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return _number("RANK", 0) == 0
+
+
+def _number(name: str, otherwise: int) -> int:
+    """A variable that ``torchrun`` sets; what is no number counts as not set."""
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() and len(text) < 10 else otherwise

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from seqrev import learning, plots
-from seqrev.checkpoints import KEEP, Checkpoint, Shapes, largest_file, newest_first, save_checkpoint
+from seqrev.checkpoints import KEEP, Checkpoint, Shapes, largest_file, list_checkpoints, newest_first, save_checkpoint
 from seqrev.config import Config
 from seqrev.data import load_split
 from seqrev.devices import choose_device
@@ -110,19 +110,20 @@ def _train_alone(
     config = run.config()
     check_fits(config, device, world.size)
     saved = sum(map(largest_file, checkpoint_shapes(config).values()))
-    check_disk(run.path, (KEEP + 2) * saved, f"Keeping checkpoints of {run}")
+    there = list_checkpoints(run.checkpoints)
+    check_disk(run.path, max(1, KEEP + 2 - len(there)) * saved, f"Keeping checkpoints of {run}")
     test = load_split(run.data, "test", config)
     state, rows, parent = _prepare(run, device, warn, world)
-    run.begin(
-        dataset_sha256=read_json(run.data / "manifest.json").get("sha256"),
-        parent=parent and {"step": parent.step, "sha256": parent.sha256},
-        device=str(state.device),
-        threads=torch.get_num_threads(),
-        deterministic=torch.are_deterministic_algorithms_enabled(),
-        cuda=torch.version.cuda,
-        world_size=world.size,
-    )
     try:
+        run.begin(
+            dataset_sha256=read_json(run.data / "manifest.json").get("sha256"),
+            parent=parent and {"step": parent.step, "sha256": parent.sha256},
+            device=str(state.device),
+            threads=torch.get_num_threads(),
+            deterministic=torch.are_deterministic_algorithms_enabled(),
+            cuda=torch.version.cuda,
+            world_size=world.size,
+        )
         _train(run, state, rows, listen, stop)
         trained = _finish(run, state, test)
     except BaseException as error:

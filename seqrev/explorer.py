@@ -194,7 +194,7 @@ def _compact(weights: NDArray[np.floating[Any]]) -> NDArray[np.uint16]:
 
 
 def _heatmap(view: _View, cells: Any, looking: Any) -> "figure":
-    """The map, as ``plots.attention_maps`` draws it; rows that are not decoded yet (NaN) are white."""
+    """The map, as ``heatmaps.attention_figure`` draws it; rows that are not decoded yet (NaN) are white."""
     from bokeh.models import ColorBar, LinearColorMapper, Range1d
     from bokeh.plotting import figure
 

@@ -35,5 +35,6 @@ def generate(run: Run, advance: Callable[[int], None] = lambda rows: None) -> di
     """
     with run.locked():
         manifest = write_dataset(run.config(), run.data, advance)
-        run.update(status="generated", dataset_sha256=manifest["sha256"])
+        begun = "started" in run.record()  # then its status is that of a sitting
+        run.update(**({} if begun else {"status": "generated"}), dataset_sha256=manifest["sha256"])
     return manifest

@@ -72,7 +72,9 @@ def keep(folder: Path, model: Transformer, source: Sequence[int], step: int) -> 
     )
     with torch.no_grad():
         maps = model.attention_maps(given, target[:, :-1]).cross
-        loss = functional.cross_entropy(model(given, target[:, :-1])[0], target[0, 1:])
+        loss = functional.cross_entropy(
+            model.decode(target[:, :-1], model.encode(given))[0], target[0, 1:]
+        )  # never compiled
     cross = np.stack([layer[0].float().cpu().numpy() for layer in maps])
     arrays = {
         "step": np.array(step),

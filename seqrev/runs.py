@@ -42,7 +42,7 @@ CONSTANT = (
     "extended",
     "sittings",
 )  # of a run; all else is of a sitting
-FOLDERS = ("data", "checkpoints", "learning", "evaluation", "attention")
+FOLDERS = ("data", "checkpoints", "learning", "evaluation", "attention", "tensorboard")
 
 
 class Run:
@@ -346,7 +346,7 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
 def _parse_event(line: bytes) -> dict[str, Any] | None:
     try:
         row = parse_json(line, "An event")
-        numbers = [row[name] for name in NUMBERS[row["event"]]]
+        numbers = [row[name] for name in NUMBERS[row["event"]]] + [row[name] for name in row.keys() - {"event"}]
     except (InputError, KeyError, TypeError):
         return None
     sound = all(type(number) in (int, float) and 0 <= number <= LARGEST_NUMBER for number in numbers)

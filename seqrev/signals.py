@@ -35,7 +35,8 @@ class StopRequest:
         """The command that goes on from here."""
 
     def _handle(self, signum: int, _frame: FrameType | None) -> None:
-        first, self.received = self.received is None, signum
+        first = self.received is None
+        self.received = signum if first else self.received
         if not (self.patient and first):
             raise Interrupted(signum, f"Stopped by {signal.Signals(signum).name}.", self.hint, at_once=not first)
 

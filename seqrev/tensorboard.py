@@ -22,7 +22,8 @@ def export(run: Run) -> Path:
     except ImportError:
         raise UsageError("TensorBoard, an optional extra, is not installed.", "pip install 'seqrev[tensorboard]'") from None
     folder = run.path / "tensorboard"
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        shutil.rmtree(folder)
     with SummaryWriter(str(folder)) as writer:
         for row in read_metrics(run.metrics):
             for name in row.keys() - {"event", "step"}:

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from matplotlib.text import Text
 from seqrev.cli import main
 from seqrev.config import Config, load_config
 from seqrev.runs import Run
+from seqrev.signals import STOP_SIGNALS
 
 TINY = (
     "task.symbols=5",
@@ -150,6 +152,14 @@ def flip_byte(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_are_heard() -> None:
+    """Whoever starts the tests in the background may have had signals ignored; the program would respect that."""
+    for signum in STOP_SIGNALS:
+        if signal.getsignal(signum) is signal.SIG_IGN:
+            signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -385,7 +385,7 @@ def test_the_owner_of_the_lock_cleans_up_after_the_one_before(tmp_path: Path) ->
         assert sorted(path.name for path in run.path.iterdir()) == [".lock", "checkpoints", "config.yaml", "run.json"]
 
 
-@pytest.mark.parametrize("name", ["data", "checkpoints", "evaluation", "attention"])
+@pytest.mark.parametrize("name", ["data", "checkpoints", "learning", "evaluation", "attention", "tensorboard"])
 def test_a_run_whose_folders_lead_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     run = open_run(tmp_path / "runs", Config())
     (tmp_path / "elsewhere").mkdir()

@@ -125,7 +125,7 @@ MUTANTS = [
     Mutant(
         "the best rotated away",
         "checkpoints.py",
-        ", *sorted(found, key=_merit)[-1:])",
+        ", *by_merit[:1], *filter(None, [best]))",
         ")",
         "test_checkpoints.py::test_the_newest_two_and_the_best_stay",
     ),
