@@ -195,6 +195,8 @@ def _draw_guide(axes: Axes, guide: Sequence[int], weights: Map) -> None:
     beside = 0.5 + max(weights.shape) / 80 * dense
     for shift in (-beside, beside):
         axes.plot(np.repeat(guide, 2) + shift, edges, color=_GUIDE, linewidth=0.4 if dense else 0.8)
+    for column, edge in ((guide[0], edges[0]), (guide[-1], edges[-1])):  # both ends are closed; the first is on the axis
+        axes.hlines(edge, column - beside, column + beside, color=_GUIDE, linewidth=0.4 if dense else 0.8, clip_on=False)
     axes.set_xlim(-0.5, weights.shape[1] - 0.5)
     axes.set_ylim(weights.shape[0] - 0.5, -0.5)
 

@@ -138,7 +138,9 @@ def parse_sequence(text: str, symbols: int, longest: int | None = None) -> list[
         if sequence[-1] >= symbols and symbols <= 10 and all(int(digit) < symbols for digit in word):
             raise UsageError(
                 f"{word} is not in the vocabulary; the symbols are 0 to {symbols - 1}. Put spaces between them.",
-                f"seqrev decode {' '.join(word)}",
+                f"seqrev decode {' '.join(''.join(text.split()))}"
+                if text.replace(" ", "").isdigit()
+                else _example(symbols),
             )
     check(sequence, symbols, longest)
     return sequence

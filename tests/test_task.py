@@ -114,7 +114,7 @@ def test_the_longest_sequence_that_fits_is_taken() -> None:
     assert task.parse_sequence("1 2 3 4 5", symbols=10, longest=5) == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize(("line", "hint"), [("4829", "4 8 2 9"), ("1 23", "2 3")])
+@pytest.mark.parametrize(("line", "hint"), [("4829", "4 8 2 9"), ("1 23", "1 2 3")])
 def test_symbols_that_were_not_separated_are_recognised(line: str, hint: str) -> None:
     with pytest.raises(UsageError, match="Put spaces between them") as caught:
         task.parse_sequence(line, symbols=10)
