@@ -243,7 +243,8 @@ def _after_record(run: Run, width: int, succeeded: bool) -> None:
 
 def event(step: int, kind: str = "train") -> dict[str, object]:
     numbers = {"loss": 1.0, "lr": 0.1} if kind == "train" else {"loss": 1.0, "exact_match": 0.5, "token_accuracy": 0.5}
-    return {"event": kind, "step": step, **numbers, "seconds": float(step), "filler": "x" * 9_000}  # more than a buffer
+    filler = {f"filler {place}": 0.5 for place in range(500)}  # more than a buffer
+    return {"event": kind, "step": step, **numbers, "seconds": float(step), **filler}
 
 
 def _write_events(run: Run, first: int, last: int) -> None:
