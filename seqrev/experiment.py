@@ -21,9 +21,10 @@ from seqrev.distributed import ALONE, World
 from seqrev.errors import InputError, SeqrevError, StorageError
 from seqrev.files import read_json
 from seqrev.interpret import AntiDiagonal, anti_diagonal, attend
+from seqrev.metrics import MetricsWriter, read_metrics
 from seqrev.pictures import draw_attention, longest
 from seqrev.resources import check_disk, check_memory
-from seqrev.runs import MetricsWriter, Run, now, read_metrics
+from seqrev.runs import Run, now
 from seqrev.signals import Interrupted, StopRequest
 from seqrev.training import (
     Event,

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from seqrev.errors import SeqrevError, UsageError
-from seqrev.runs import Run, find_run, read_metrics
+from seqrev.metrics import read_metrics
+from seqrev.runs import Run, find_run
 
 
 def export(run: Run) -> Path:

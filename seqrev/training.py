@@ -99,7 +99,7 @@ class TrainingState:
         """Let the optimizer change the weights, unless this step or one before it had a number that is not finite.
 
         It is the device that decides, so nothing waits for it: fused Adam leaves weights and moments alone where
-        ``found_inf`` is 1. ``read`` tells what became of it.
+        ``found_inf`` is 1 (an attribute that ``GradScaler`` sets as well). ``read`` tells what became of it.
         """
         fine = self._measured.isfinite().all()
         self._measured = torch.where(fine, torch.stack((loss, gradient_norm)), self._measured)

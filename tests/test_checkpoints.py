@@ -384,3 +384,12 @@ def test_a_manifest_that_lists_files_elsewhere_is_refused(tmp_path: Path, name: 
     problems: list[str] = []
     assert list_checkpoints(tmp_path, problems) == []
     assert "not in its folder" in problems[0]
+
+
+def test_the_best_that_can_be_loaded_stays_when_the_best_is_damaged(tmp_path: Path) -> None:
+    for step, exact in ((1, 0.9), (2, 0.8), (3, 0.1)):
+        save(tmp_path, step, result(exact))
+    flip_byte(tmp_path / "step-000001" / "model.safetensors")
+    for step in (4, 5):
+        save(tmp_path, step, result(0.1))
+    assert {2, 4, 5} <= set(steps(tmp_path))

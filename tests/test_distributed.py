@@ -22,7 +22,8 @@ from seqrev.batches import Batches
 from seqrev.checkpoints import list_checkpoints
 from seqrev.distributed import ALONE, EndedElsewhere, World, join
 from seqrev.errors import InputError, SeqrevError, TrainingError, UsageError
-from seqrev.runs import Run, read_metrics
+from seqrev.metrics import read_metrics
+from seqrev.runs import Run
 from seqrev.signals import Interrupted
 from seqrev.task import Array
 from seqrev.training import TrainingState, checkpoint_shapes, step_seed, train_step
@@ -302,3 +303,18 @@ def test_a_process_that_fails_ends_all_with_one_message(kill: bool, message: str
     codes = {path.name: int(path.read_text()) for path in tmp_path.glob("code-*")}
     assert codes == ({"code-0": code} if kill else {"code-0": code, "code-1": code})
     assert Run(tmp_path / "runs" / "001").record()["status"] == "failed"
+
+
+@pytest.mark.parametrize("size", ["", "x", "1", "-1"])
+def test_a_senseless_number_of_processes_counts_as_one(monkeypatch: pytest.MonkeyPatch, size: str) -> None:
+    monkeypatch.setenv("WORLD_SIZE", size)
+    with join("cpu") as world:
+        assert (world.rank, world.size) == (0, 1)
+
+
+def test_processes_that_nobody_started_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(UsageError, match="cannot meet") as caught, join("cpu"):
+        pass
+    assert "torchrun" in caught.value.hint

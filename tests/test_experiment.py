@@ -21,7 +21,8 @@ from seqrev.files import write_json
 from seqrev.generation import generate, start
 from seqrev.interpret import anti_diagonal
 from seqrev.learning import load_frames
-from seqrev.runs import MetricsWriter, Run, read_metrics
+from seqrev.metrics import MetricsWriter, read_metrics
+from seqrev.runs import Run
 from seqrev.signals import Interrupted, StopRequest
 from seqrev.training import Event, Step, Validation, checkpoint_shapes
 from tests.conftest import flip_byte, tiny_config
@@ -209,7 +210,7 @@ def test_a_validation_is_broken_off_and_made_again(
     assert_same_training(run, uninterrupted)
 
 
-@pytest.mark.parametrize("place", ["torch.optim.Adam.step", "seqrev.runs.MetricsWriter.append"])
+@pytest.mark.parametrize("place", ["torch.optim.Adam.step", "seqrev.metrics.MetricsWriter.append"])
 def test_a_second_signal_in_the_middle_of_a_step_saves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:

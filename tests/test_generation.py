@@ -42,3 +42,11 @@ def test_a_dataset_that_was_left_half_is_made_anew(tmp_path: Path) -> None:
     assert run.record()["status"] == "opened"
     assert generate(Run(run.path)) == whole
     assert not list(run.path.rglob("*.tmp"))
+
+
+def test_a_dataset_made_again_leaves_the_record_of_the_sitting(tmp_path: Path) -> None:
+    run = start(tiny_config(), tmp_path)
+    generate(run)
+    run.begin()
+    generate(run)
+    assert run.record()["status"] == "running"  # and so the next owner of the lock knows of a crash

@@ -36,7 +36,9 @@ def colour_at(picture: NDArray[np.float64], image: AxesImage, row: int, column: 
     assert figure is not None
     assert axes is not None
     left, right, bottom, top = image.get_extent()
-    rows, columns = image.get_array().shape[:2]  # type: ignore[union-attr]
+    weights = image.get_array()
+    assert weights is not None
+    rows, columns = weights.shape[:2]
     middle = (left + (right - left) * (column + 0.5) / columns, top + (bottom - top) * (row + 0.5) / rows)
     x, y = figure.transFigure.inverted().transform(axes.transData.transform(middle))
     height, width = picture.shape[:2]

@@ -82,3 +82,12 @@ def test_outside_of_the_main_thread_nothing_is_caught() -> None:
     before = [signal.getsignal(signum) for signum in STOP_SIGNALS]
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(enter).result()
+
+
+def test_the_first_signal_is_the_one_that_is_kept() -> None:
+    with stop_requests() as stop:
+        stop.patient = True
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGINT)
+        assert stop.received == signal.SIGTERM

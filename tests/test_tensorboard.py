@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from seqrev.runs import Run, read_metrics
+from seqrev.metrics import read_metrics
+from seqrev.runs import Run
 
 pytest.importorskip("tensorboard")
 

@@ -13,7 +13,8 @@ import pytest
 
 from seqrev.checkpoints import list_checkpoints, newest_first
 from seqrev.generation import start
-from seqrev.runs import Run, read_metrics
+from seqrev.metrics import read_metrics
+from seqrev.runs import Run
 from seqrev.training import checkpoint_shapes
 from tests.conftest import Cli, Result, assert_refused, child_environment, flip_byte, settings, tiny_config
 

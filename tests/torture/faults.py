@@ -16,7 +16,8 @@ from seqrev.data import load_split
 from seqrev.errors import InputError, StorageError
 from seqrev.files import TEMPORARY
 from seqrev.generation import generate
-from seqrev.runs import MetricsWriter, Run, open_run, read_metrics
+from seqrev.metrics import MetricsWriter, read_metrics
+from seqrev.runs import Run, open_run
 from tests.conftest import flip_byte, tiny_config
 from tests.torture import strace
 from tests.torture.common import Outcome, Size, scratch

@@ -28,7 +28,8 @@ from seqrev.data import SPLITS, Split, check_possible, load_split
 from seqrev.errors import SeqrevError
 from seqrev.files import to_json
 from seqrev.learning import load_frames
-from seqrev.runs import MetricsWriter, Run, find_run
+from seqrev.metrics import MetricsWriter
+from seqrev.runs import Run, find_run
 from seqrev.training import checkpoint_shapes
 from tests.conftest import Result, run_main
 from tests.conftest import settings as options

@@ -12,7 +12,8 @@ from typing import Any
 
 from seqrev.checkpoints import KEEP, Checkpoint, best_first, newest_first
 from seqrev.files import TEMPORARY
-from seqrev.runs import Run, open_run, read_metrics
+from seqrev.metrics import read_metrics
+from seqrev.runs import Run, open_run
 from tests.conftest import tiny_config
 from tests.torture.common import Outcome, Size, scratch
 from tests.torture.server import Server, Strike, serving

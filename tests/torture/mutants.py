@@ -159,17 +159,17 @@ MUTANTS = [
     ),
     Mutant(
         "metrics not trimmed",
-        "runs.py",
+        "metrics.py",
         'if row["step"] <= steps_done and not again:',
         "if not again:",
-        "test_runs.py::test_events_that_will_be_repeated_are_dropped",
+        "test_metrics.py::test_events_that_will_be_repeated_are_dropped",
     ),
     Mutant(
         "validation repeated",
-        "runs.py",
+        "metrics.py",
         'if row["step"] <= steps_done and not again:',
         'if row["step"] <= steps_done:',
-        "test_runs.py::test_a_validation_that_was_not_committed_is_dropped_with_what_follows",
+        "test_metrics.py::test_a_validation_that_was_not_committed_is_dropped_with_what_follows",
     ),
     Mutant(
         "step not restored",

@@ -5,7 +5,7 @@ import random
 import numpy as np
 
 from seqrev.batches import Batches
-from seqrev.config import load_config
+from seqrev.config import Config, load_config
 from seqrev.distributed import World
 from seqrev.task import Array
 from tests.torture.common import Outcome, Size
@@ -42,11 +42,11 @@ def order(size: Size, seed: int) -> Outcome:
     return Outcome(CASES[size], f"trainings x {len(WORLDS)} numbers of processes, with {resumes:,} resumes")
 
 
-def _train(config: object, rows: list[list[int]] | None, steps: int, world: int, points: list[int]) -> list[Array]:
+def _train(config: Config, rows: list[list[int]] | None, steps: int, world: int, points: list[int]) -> list[Array]:
     """What all processes together see, step by step; at every resume all begin anew."""
     seen = []
     for first, last in zip([0, *points], [*points, steps], strict=True):
-        processes = [Batches(config, rows) for _ in range(world)]  # type: ignore[arg-type]
+        processes = [Batches(config, rows) for _ in range(world)]
         for step in range(first, last):
             shares = [World(rank, world).share(batches[step]) for rank, batches in enumerate(processes)]
             assert len({len(share) for share in shares}) == 1
