@@ -87,6 +87,12 @@ class ModelConfig(_Section):
     attention_noise: Number = Field(
         default=0.0, description="Standard deviation of noise on the cross-attention scores in training; makes maps crisp."
     )
+    query_dropout: Probability = Field(
+        default=0.0, description="Dropout on the queries of the cross-attention; no few of their features may decide alone."
+    )
+    tie_embeddings: StrictBool = Field(
+        default=False, description="One matrix for both embeddings and the output, so that every symbol is learned alike."
+    )
     positions: Literal["sinusoidal", "learned", "rotary", "alibi", "relative", "none"] = Field(
         default="sinusoidal",
         description="How a token's place is told: sinusoidal, learned, rotary, alibi, relative or none.",

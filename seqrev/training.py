@@ -139,7 +139,7 @@ class TrainingState:
             for kind, value in entry.items()
         }
         return {
-            "model": {name: value.numpy(force=True).copy() for name, value in self.model.state_dict().items()},
+            "model": {name: value.numpy(force=True).copy() for name, value in self.model.named_parameters()},
             "optimizer": moments,
         }
 
@@ -197,13 +197,15 @@ def load_weights(model: Transformer, weights: Arrays) -> None:
     Raises:
         InputError: names or shapes are not those of this model.
     """
-    own = model.state_dict()
+    own = dict(model.named_parameters())  # each once, where the state dict would name a shared one three times
     wrong = sorted(own.keys() ^ weights.keys()) + sorted(
         name for name in own.keys() & weights.keys() if tuple(own[name].shape) != weights[name].shape
     )
     if wrong:
         raise InputError(f"The checkpoint does not fit the configuration of its run: {shorten(wrong[0], 80)}.")
-    model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(torch.from_numpy(weights[name].copy()))
 
 
 @dataclass(frozen=True)

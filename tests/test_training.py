@@ -25,6 +25,7 @@ from seqrev.training import (
     Step,
     TrainingState,
     Validation,
+    checkpoint_shapes,
     fit,
     learning_rate,
     load_weights,
@@ -54,6 +55,7 @@ def tiny(**changes: Any) -> Config:
             "dropout": 0.1,
             "attention_dropout": 0.2,
             "attention_noise": 0.3,
+            "query_dropout": 0.1,
         },
         "train": {"steps": 7, "batch_size": 4, "lr": 1e-2, "warmup": 2, "validate_every": 3},
     }
@@ -62,6 +64,10 @@ def tiny(**changes: Any) -> Config:
         (tree[section] if section else tree)[field] = value
     return Config.model_validate(tree)
 
+
+NOISE: dict[str, Any] = {
+    f"model__{name}": 0.0 for name in ("dropout", "attention_dropout", "attention_noise", "query_dropout")
+}
 
 ROWS = Rows(
     train=[[0], [1], [2], [3], [0, 1], [2, 3], [1, 1], [3, 0], [2, 2], [1, 2, 3], [3, 2, 1], [0, 0, 1], [3, 3, 0]],
@@ -152,7 +158,7 @@ def test_source_and_target_are_framed_and_the_target_is_the_reverse() -> None:
 
 def calm(**changes: Any) -> TrainingState:
     """No dropout, no noise."""
-    return TrainingState(tiny(model__dropout=0.0, model__attention_dropout=0.0, model__attention_noise=0.0, **changes))
+    return TrainingState(tiny(**NOISE | changes))
 
 
 def negative_log_likelihoods(state: TrainingState, source: list[int]) -> list[float]:
@@ -245,12 +251,7 @@ def test_gradients_do_not_add_up_over_steps() -> None:
         assert one.grad.equal(two.grad)
 
 
-NOISE = {"model__dropout": 0.0, "model__attention_dropout": 0.0, "model__attention_noise": 0.0}
-
-
-@pytest.mark.parametrize(
-    "name", ["model__dropout", "model__attention_dropout", "model__attention_noise"], ids=lambda name: name[7:]
-)
+@pytest.mark.parametrize("name", NOISE, ids=lambda name: name[7:])
 def test_what_is_random_in_a_step_depends_on_seed_and_step_and_nothing_else(name: str) -> None:
     def loss(step: int, seed: int = 3, before: int = 0) -> float:
         state = TrainingState(tiny(**NOISE | {name: 0.5}, train__lr=0.0))
@@ -454,6 +455,22 @@ def test_optimizer_state_that_does_not_fit_is_refused(kind: str, shape: tuple[in
         TrainingState(tiny()).restore(1, False, arrays["model"], moments)
 
 
+def test_a_shared_matrix_is_saved_once_and_comes_back_shared() -> None:
+    state, other = TrainingState(tiny(model__tie_embeddings=True)), TrainingState(tiny(model__tie_embeddings=True, seed=4))
+    train_step(state, BATCH)
+    arrays = state.to_arrays()
+    assert arrays["model"].keys() & {"source_embedding.weight", "target_embedding.weight", "output.weight"} == {
+        "source_embedding.weight"
+    }
+    shapes = {part: {name: value.shape for name, value in group.items()} for part, group in arrays.items()}
+    assert shapes == checkpoint_shapes(state.config)
+    other.restore(1, False, arrays["model"], arrays["optimizer"])
+    assert same(weights_of(state), weights_of(other))
+    train_step(other, BATCH)
+    assert other.model.output.weight is other.model.target_embedding.weight is other.model.source_embedding.weight
+    assert not other.model.output.weight.equal(state.model.output.weight)
+
+
 # --- when the loss is no number ---------------------------------------------------------------------------------------
 
 
@@ -605,9 +622,7 @@ def test_a_tiny_task_is_learned() -> None:
         task__max_length=2,
         model__d_model=32,
         model__d_ff=32,
-        model__dropout=0.0,
-        model__attention_dropout=0.0,
-        model__attention_noise=0.0,
+        **NOISE,
         train__steps=150,
         train__batch_size=16,
         train__validate_every=1000,

@@ -126,12 +126,18 @@ class MultiHeadAttention(nn.Module):
     are arguments.
     """
 
-    def __init__(self, d_model: int, heads: int, dropout: float = 0.0, noise: float = 0.0) -> None:
-        """``dropout`` on the weights and ``noise`` on the scores act only in training.
+    def __init__(
+        self, d_model: int, heads: int, dropout: float = 0.0, noise: float = 0.0, query_dropout: float = 0.0
+    ) -> None:
+        """``dropout`` on the weights, ``noise`` on the scores and ``query_dropout`` act only in training.
 
         Noise makes attention crisp: a choice that must survive it needs scores that are far apart, and then all of the
         weight is in one place (binary codes are learned in the same way: Salakhutdinov and Hinton, "Semantic Hashing",
         2009). Dropout on the weights asks for less: it is also survived by looking at several copies.
+
+        A score is a sum over the features of the query. Dropout on them punishes the sum of their squared shares (as
+        dropout on the inputs of a linear model does: Wager et al., "Dropout Training as Adaptive Regularization", 2013),
+        so that no few of them, with rotary positions no few frequencies, decide it.
         """
         super().__init__()
         self.heads, self.noise = heads, noise
@@ -140,6 +146,7 @@ class MultiHeadAttention(nn.Module):
         self.v_proj = nn.Linear(d_model, d_model)
         self.out_proj = nn.Linear(d_model, d_model)
         self.dropout = nn.Dropout(dropout)
+        self.query_dropout = nn.Dropout(query_dropout)
 
     def forward(
         self,
@@ -194,6 +201,7 @@ class MultiHeadAttention(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Attention over keys and values that are already split into heads; the part that a cache leaves to do."""
         noise = self.noise if self.training else 0.0
+        query = self.query_dropout(query)
         if query.device.type in FUSED_DEVICES and not with_weights and not noise:
             weights = query.new_empty(0)
             mixed = fused_attention(query, key, value, mask, self.dropout.p if self.training else 0.0, bias)

@@ -82,10 +82,11 @@ class DecoderLayer(nn.Module):
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
         attention_noise: float = 0.0,
+        query_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.self_attention = MultiHeadAttention(d_model, heads, attention_dropout)
-        self.cross_attention = MultiHeadAttention(d_model, heads, attention_dropout, attention_noise)
+        self.cross_attention = MultiHeadAttention(d_model, heads, attention_dropout, attention_noise, query_dropout)
         self.feed_forward = FeedForward(d_model, d_ff)
         self.self_attention_norm = nn.LayerNorm(d_model)
         self.cross_attention_norm = nn.LayerNorm(d_model)

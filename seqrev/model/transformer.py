@@ -1,5 +1,6 @@
 """The encoder-decoder Transformer: embeddings, two stacks of layers, and the step from states to logits."""
 
+import math
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -55,7 +56,8 @@ class Transformer(nn.Module):
     Initial values: weights normal with standard deviation 0.02 and biases zero, so that with pre-norm layers every block
     begins as a small correction to the residual stream, and the first predictions are close to uniform (loss ln 13);
     embeddings normal with standard deviation 1, so that a token is as loud as its position, whose encoding has a mean
-    square of one half.
+    square of one half. With ``tie_embeddings`` that one matrix also gives the logits (section 3.4), over √d_model, so that
+    they too begin with standard deviation 1. (The paper multiplies the embeddings by √d_model instead.)
     """
 
     def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
@@ -74,7 +76,15 @@ class Transformer(nn.Module):
             for _ in range(config.encoder_layers)
         )
         decoder = nn.ModuleList(
-            DecoderLayer(width, config.heads, config.d_ff, config.dropout, config.attention_dropout, config.attention_noise)
+            DecoderLayer(
+                width,
+                config.heads,
+                config.d_ff,
+                config.dropout,
+                config.attention_dropout,
+                config.attention_noise,
+                config.query_dropout,
+            )
             for _ in range(config.decoder_layers)
         )
         self.encoder_layers = cast(list[EncoderLayer], encoder)  # so that type checkers know what is in the lists
@@ -84,6 +94,8 @@ class Transformer(nn.Module):
         self.output = nn.Linear(width, vocabulary_size)
         self.dropout = nn.Dropout(config.dropout)
         self.apply(_initialise)
+        if config.tie_embeddings:
+            self.target_embedding.weight = self.output.weight = self.source_embedding.weight
 
     @property
     def longest_source(self) -> int:
@@ -202,7 +214,10 @@ class Transformer(nn.Module):
             )
             self_maps.append(self_weights)
             cross_maps.append(cross_weights)
-        return self.output(self.decoder_norm(states)), self_maps, cross_maps
+        states = self.decoder_norm(states)
+        if self.config.tie_embeddings:
+            states = states / math.sqrt(self.config.d_model)
+        return self.output(states), self_maps, cross_maps
 
     def _embed(self, tokens: nn.Embedding, table: nn.Embedding | None, ids: Tensor, positions: Tensor) -> Tensor:
         """What stands there, and for the additive schemes where it stands."""
@@ -219,7 +234,7 @@ def weight_shapes(config: ModelConfig, vocabulary_size: int) -> dict[str, tuple[
     """Names and shapes of a model's weights, without taking memory for them."""
     with torch.device("meta"), _Undrawn():
         model = Transformer(config, vocabulary_size)
-    return {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    return {name: tuple(weight.shape) for name, weight in model.named_parameters()}
 
 
 class _Undrawn(TorchFunctionMode):
@@ -237,7 +252,8 @@ def least_weights(config: ModelConfig, vocabulary_size: int) -> int:
     """How many weights a model has at least: what building even an empty one of some shapes would take too long to tell."""
     attentions, layers = config.encoder_layers + 2 * config.decoder_layers, config.encoder_layers + config.decoder_layers
     width = config.d_model
-    return 4 * attentions * width**2 + 2 * layers * width * config.d_ff + 3 * vocabulary_size * width
+    tables = 1 if config.tie_embeddings else 3
+    return 4 * attentions * width**2 + 2 * layers * width * config.d_ff + tables * vocabulary_size * width
 
 
 def _initialise(module: nn.Module) -> None:

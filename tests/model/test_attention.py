@@ -286,3 +286,19 @@ def test_noise_is_there_in_training_and_gone_in_evaluation() -> None:
     noisy.eval()
     assert_close(noisy(states, states)[0], calm(states, states)[0])
     assert_close(noisy(states, states)[1], calm(states, states)[1])
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_query_dropout_takes_features_out_of_the_scores_in_training_alone(
+    fused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if fused:
+        monkeypatch.setattr("seqrev.model.attention.FUSED_DEVICES", {"cpu"})
+    blind, calm = MultiHeadAttention(8, 2, query_dropout=1.0).double(), MultiHeadAttention(8, 2).double()
+    calm.load_state_dict(blind.state_dict())
+    states = draw(2, 4, 8)
+    average = calm.out_proj(calm.v_proj(states).mean(1, keepdim=True)).expand(2, 4, 8)
+    assert_close(blind(states, states, with_weights=not fused)[0], average)  # no feature is left: all keys are alike
+    assert_close(blind.eval()(states, states, with_weights=not fused)[0], calm(states, states)[0])
+    half = MultiHeadAttention(8, 2, query_dropout=0.5).double()
+    assert not torch.equal(*(half(states, states, with_weights=not fused)[0] for _ in range(2)))

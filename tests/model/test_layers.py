@@ -183,6 +183,15 @@ def test_noise_falls_on_the_cross_attention_alone() -> None:
     assert not cross_one.allclose(cross_two)
 
 
+def test_query_dropout_falls_on_the_cross_attention_alone() -> None:
+    layer = DecoderLayer(WIDTH, HEADS, D_FF, query_dropout=0.5).double()
+    scramble(layer)
+    states, memory = draw(BATCH, TGT, WIDTH), draw(BATCH, SRC, WIDTH, seed=1)
+    (_, self_one, cross_one), (_, self_two, cross_two) = layer(states, memory), layer(states, memory)
+    assert_close(self_one, self_two)
+    assert not cross_one.allclose(cross_two)
+
+
 def test_feed_forward_is_two_matrices_with_a_relu_between() -> None:
     block = FeedForward(WIDTH, D_FF).double()
     scramble(block)

@@ -199,7 +199,7 @@ def test_the_first_predictions_are_close_to_uniform(seed: int) -> None:
     with torch.no_grad():
         logits = model(source, target).flatten(0, 1)
     assert float(cross_entropy(logits, following.flatten())) == pytest.approx(math.log(VOCABULARY), abs=0.05)
-    assert 0.05 < float(logits.std()) < 0.3  # but not all the same
+    assert 0.05 < float(logits.detach().std()) < 0.3  # but not all the same
 
 
 @FEW
@@ -254,16 +254,18 @@ def test_dropout_falls_on_the_embeddings_of_source_and_target() -> None:
 
 
 def test_dropout_and_noise_are_where_the_configuration_says() -> None:
-    model = Transformer(config(dropout=0.1, attention_dropout=0.2, attention_noise=0.3), VOCABULARY)
+    rates_given = {"dropout": 0.1, "attention_dropout": 0.2, "attention_noise": 0.3, "query_dropout": 0.4}
+    model = Transformer(config(**rates_given), VOCABULARY)
     rates: dict[float, set[str]] = {}
     for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Dropout):
+        if isinstance(module, torch.nn.Dropout) and module.p:
             rates.setdefault(module.p, set()).add(name)
     layers = [f"{stack}coder_layers.{n}." for stack in ("en", "de") for n in (0, 1)]
     attentions = [f"{layer}self_attention" for layer in layers] + [f"{layer}cross_attention" for layer in layers[2:]]
     assert rates == {
         0.1: {"dropout", *(f"{layer}dropout" for layer in layers)},
         0.2: {f"{attention}.dropout" for attention in attentions},
+        0.4: {f"{attention}.query_dropout" for attention in attentions if "cross" in attention},
     }
     noises = {name: module.noise for name, module in model.named_modules() if isinstance(module, MultiHeadAttention)}
     assert noises == {name: 0.3 if "cross" in name else 0.0 for name in attentions}
@@ -553,10 +555,23 @@ def test_with_random_positions_training_draws_others_every_time_and_evaluation_n
     assert model.decode(target_of(*some(6, 6)), memory).isfinite().all()
 
 
-def test_the_shapes_are_those_of_the_model() -> None:
-    config = ModelConfig()
-    expected = {name: tuple(weight.shape) for name, weight in Transformer(config, 13).state_dict().items()}
-    assert transformer.weight_shapes(config, 13) == expected
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_shapes_are_those_of_the_model(tied: bool) -> None:
+    shape = ModelConfig(tie_embeddings=tied)
+    shapes = transformer.weight_shapes(shape, 13)
+    assert shapes == {name: tuple(weight.shape) for name, weight in Transformer(shape, 13).named_parameters()}
+    assert ("output.weight" in shapes) is not tied
+    least = transformer.least_weights(shape, 13)
+    assert 0.9 * least <= least <= sum(math.prod(one) for one in shapes.values()) <= 1.1 * least
+
+
+def test_tied_embeddings_and_output_are_one_matrix_and_the_logits_begin_with_unit_deviation() -> None:
+    model = Transformer(config(d_model=64, tie_embeddings=True), 2_000)
+    assert model.output.weight is model.source_embedding.weight is model.target_embedding.weight
+    logits = model(batch([[4, 5, 6]]), target_of([6, 5]))
+    assert float(logits.detach().std()) == pytest.approx(1.0, rel=0.2)
+    loose = Transformer(config(d_model=64), 2_000)
+    assert len({id(table.weight) for table in (loose.output, loose.source_embedding, loose.target_embedding)}) == 3
 
 
 def test_shapes_come_without_the_compiler() -> None:
