@@ -30,7 +30,7 @@ from seqrev.files import (
     write_json,
 )
 from seqrev.resources import check_memory
-from seqrev.sequences import NOTHING, Sequences
+from seqrev.sequences import NOTHING, Sequences, places_by_length
 from seqrev.task import Array, apply_rule, check, parse_sequence
 
 Split = Literal["train", "validation", "test"]
@@ -65,9 +65,10 @@ def split_of(sequences: Array) -> NDArray[np.int8]:
 
 def _hash(sequences: Array) -> NDArray[np.uint64]:
     """The 64-bit hash of each row of ``[rows, length]``."""
-    mixed = np.full(len(sequences), sequences.shape[1], dtype=np.uint64)
-    for column in sequences.T:
-        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + column.astype(np.uint64) + np.uint64(1)
+    length = sequences.shape[1]
+    powers = np.uint64(0x9E3779B97F4A7C15) ** np.arange(length, -1, -1, dtype=np.uint64)
+    mixed: NDArray[np.uint64] = length * powers[:1] + powers[1:].sum()  # it begins with the length; symbols count from one
+    mixed = mixed + np.einsum("rl,l->r", sequences, powers[1:], dtype=np.uint64, casting="unsafe")
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))
@@ -82,7 +83,7 @@ def _members(split: Split, length: int, symbols: int) -> Array | None:
     """All sequences of one length that belong to a split, ``[rows, length]``; None where there are too many to list."""
     if not _enumerable(length, symbols):
         return None
-    every = np.array(list(itertools.product(range(symbols), repeat=length)), dtype=np.int32)
+    every = np.array(list(itertools.product(range(symbols), repeat=length)), dtype=_dtype(symbols))
     members: Array = every[split_of(every) == SPLITS.index(split)]
     return members
 
@@ -109,7 +110,7 @@ def capacity(split: Split, task: TaskConfig) -> int:
 
 
 def sample(rng: np.random.Generator, split: Split, length: int, count: int, symbols: int) -> Array:
-    """Draw sequences of one length from a split, uniformly and independently: ``[count, length]``, int32.
+    """Draw sequences of one length from a split, uniformly and independently: ``[count, length]``.
 
     Raises:
         UsageError: the split has no sequence of this length.
@@ -121,13 +122,19 @@ def sample(rng: np.random.Generator, split: Split, length: int, count: int, symb
                 f"No {split} sequence of length {length} exists over {symbols} symbols.",
                 "seqrev evaluate --lengths 20,50,100",
             )
-        return members[rng.integers(len(members), size=count)]
-    found = np.empty((0, length), dtype=np.int32)
+        return members.take(rng.integers(len(members), size=count), axis=0)
+    found = np.empty((0, length), dtype=_dtype(symbols))
     share = (100 - 2 * HELD_OUT if split == "train" else HELD_OUT) / 100
     while len(found) < count:
         drawn = rng.integers(symbols, size=(int((count - len(found)) / share * 1.1) + 8, length), dtype=np.int32)
-        found = np.concatenate((found, drawn[split_of(drawn) == SPLITS.index(split)]))
+        fitting = drawn.astype(found.dtype, copy=False).compress(split_of(drawn) == SPLITS.index(split), axis=0)
+        found = np.concatenate((found, fitting)) if len(found) else fitting
     return found[:count]
+
+
+def _dtype(symbols: int) -> np.dtype[np.integer]:
+    """The smallest integers that have all symbols, and ``NOTHING``."""
+    return np.min_scalar_type(-symbols)
 
 
 def splits_of(config: Config) -> dict[Split, int]:
@@ -183,12 +190,14 @@ def rows_of(split: Split, count: int, config: Config) -> Iterator[Sequences]:
     seen: set[bytes] = set()
     for chunk in itertools.count():
         rng = np.random.default_rng([config.seed, SPLITS.index(split), chunk])
-        rows = _draw(rng, split, rng.choice(lengths, size=min(size, count)), task)
+        drawn = rng.choice(lengths, size=min(size, count))
+        rows = _draw(rng, split, drawn, task)
         if split != "train":
             first = {row.tobytes(): place for place, row in reversed(list(enumerate(rows)))}
-            rows = rows[sorted(place for row, place in first.items() if row not in seen)]
+            new = sorted(place for row, place in first.items() if row not in seen)
+            rows, drawn = rows[new], drawn[new]
             seen.update(first)
-        yield Sequences(rows)
+        yield Sequences(rows, drawn)
         count -= len(rows)
         if count <= 0:
             return
@@ -196,10 +205,9 @@ def rows_of(split: Split, count: int, config: Config) -> Iterator[Sequences]:
 
 def _draw(rng: np.random.Generator, split: Split, lengths: Array, task: TaskConfig) -> Array:
     """One sequence of each of the lengths, in their order, padded to the longest; equal lengths are drawn together."""
-    rows = np.full((len(lengths), task.max_length), NOTHING, dtype=np.int32)
-    for length in np.flatnonzero(np.bincount(lengths)):
-        (places,) = np.nonzero(lengths == length)
-        rows[places, :length] = sample(rng, split, int(length), len(places), task.symbols)
+    rows = np.full((len(lengths), task.max_length), NOTHING, dtype=_dtype(task.symbols))
+    for length, places in places_by_length(lengths):
+        rows[places, :length] = sample(rng, split, length, len(places), task.symbols)
     return rows
 
 
@@ -272,10 +280,11 @@ class _HeldOut:
 
     def count(self, rows: Sequences) -> int:
         """How many of the rows are among them."""
-        return sum(row.tobytes() in self._rows for row in rows.padded[self._marks[self._places(rows)]])
+        marked = self._marks.take(self._places(rows))
+        return sum(row.tobytes() in self._rows for row in rows.padded.compress(marked, axis=0))
 
-    def _places(self, rows: Sequences) -> NDArray[np.uint64]:
-        return _hash(rows.padded) % np.uint64(len(self._marks))
+    def _places(self, rows: Sequences) -> NDArray[np.intp]:
+        return (_hash(rows.padded) & np.uint64(len(self._marks) - 1)).astype(np.intp)
 
 
 def load_split(folder: Path, split: Split, config: Config) -> list[list[int]]:

