@@ -211,19 +211,22 @@ def greedy_for(peer: Plain, source: Tensor, lengths: range) -> float:
 
 
 def generation() -> list[Result]:
-    """Rows to disk; and memory against rows."""
+    """Rows to disk, into a new folder each time, as in a run; and memory against rows."""
     results = []
     with tempfile.TemporaryDirectory() as folder:
 
+        def new_folder() -> Path:
+            return Path(tempfile.mkdtemp(dir=folder))
+
         def plain() -> None:
             rng = random.Random(0)
-            with (Path(folder) / "plain.jsonl").open("w") as file:
+            with (new_folder() / "plain.jsonl").open("w") as file:
                 for _ in range(200_000):
                     source = [rng.randrange(10) for _ in range(rng.randint(1, 10))]
                     file.write(json.dumps({"src": source, "tgt": source[::-1]}) + "\n")
 
         config = load_config(overrides=["data.train=1000000"])
-        own, other = interleaved(3, lambda: write_dataset(config, Path(folder) / "data"), plain)
+        own, other = interleaved(7, lambda: write_dataset(config, new_folder()), plain)
         results.append(
             row("generating 1,000,000 rows to disk", own, other * 5, 20.0, "with splits kept apart, counted, and SHA-256")
         )

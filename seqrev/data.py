@@ -11,6 +11,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -217,7 +218,7 @@ def _draw(rng: np.random.Generator, split: Split, lengths: Array, task: TaskConf
 def write_dataset(config: Config, folder: Path, advance: Callable[[int], None] = lambda rows: None) -> dict[str, Any]:
     """Sample a dataset and stream it to ``folder``: a JSONL file for each split, then ``manifest.json``.
 
-    The manifest comes last: a folder without one is not a dataset. Memory holds one chunk and the held-out sequences.
+    The manifest comes last: a folder without one is not a dataset. Memory holds two chunks and the held-out sequences.
 
     Args:
         config: seed, task and data sections decide the content.
@@ -240,8 +241,9 @@ def write_dataset(config: Config, folder: Path, advance: Callable[[int], None] =
     files: dict[str, Any] = {}
     counts: dict[int, dict[str, int]] = {}
     for split, count in sorted(sizes.items(), key=lambda item: item[0] == "train"):  # training rows last, to be compared
-        digest, size = hashlib.sha256(), 0
-        with open_whole(folder / f"{split}.jsonl") as file:
+        digest = hashlib.sha256()
+        with open_whole(folder / f"{split}.jsonl") as file, ThreadPoolExecutor(max_workers=1) as thread:
+            writing = thread.submit(file.write, b"")
             for rows in rows_of(split, count, config):
                 overlap += held_out.count(rows)
                 if split != "train":
@@ -249,10 +251,12 @@ def write_dataset(config: Config, folder: Path, advance: Callable[[int], None] =
                 for length in np.flatnonzero(by_length := np.bincount(rows.lengths)).tolist():
                     counts.setdefault(length, dict.fromkeys(sizes, 0))[split] += int(by_length[length])
                 text = rows.to_jsonl(config.task.symbols)
-                digest.update(text)
-                size += len(text)
-                file.write(text)
+                writing.result()  # before this chunk, so that there are never more than two in memory
+                thread.submit(digest.update, text)  # like writing, it lets the next rows be drawn meanwhile
+                writing = thread.submit(file.write, text)
                 advance(len(rows))
+            writing.result()
+            size = file.tell()
         files[split] = {"rows": count, "bytes": size, "sha256": digest.hexdigest()}
     manifest = {
         "schema": 1,
