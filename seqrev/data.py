@@ -7,10 +7,9 @@ what was drawn before, and a resumed training sees what an uninterrupted one wou
 import functools
 import hashlib
 import itertools
-import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,27 +18,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqrev.config import Config, TaskConfig
-from seqrev.errors import InputError, UsageError, shorten
+from seqrev.errors import InputError, UsageError
 from seqrev.files import (
     make_folder,
     open_regular,
     open_whole,
     read_json,
-    read_text_lines,
     sha256_of,
     storage_errors,
     write_json,
 )
 from seqrev.resources import check_memory
-from seqrev.sequences import NOTHING, Sequences, places_by_length
-from seqrev.task import Array, apply_rule, check, parse_sequence
+from seqrev.sequences import NOTHING, Sequences, integers_for, places_by_length, read_jsonl, read_sequences
+from seqrev.task import Array
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 HELD_OUT = 10  # per cent of all sequences that belong to validation, and as many to test
 CHUNK = 8_192  # rows drawn and written at a time, fewer where they are long:
 SYMBOLS_AT_ONCE = 8_388_608
-LONGEST_SEQUENCE = 10_000_000  # symbols, in a file
 ENUMERABLE = 65_536  # up to so many sequences of a length, all of them are listed, and a split's share is exact
 STREAM, EPOCH, FRESH = range(len(SPLITS), len(SPLITS) + 3)  # random streams beside those of the splits
 
@@ -84,7 +81,7 @@ def _members(split: Split, length: int, symbols: int) -> Array | None:
     """All sequences of one length that belong to a split, ``[rows, length]``; None where there are too many to list."""
     if not _enumerable(length, symbols):
         return None
-    every = np.array(list(itertools.product(range(symbols), repeat=length)), dtype=_dtype(symbols))
+    every = np.array(list(itertools.product(range(symbols), repeat=length)), dtype=integers_for(symbols))
     members: Array = every[split_of(every) == SPLITS.index(split)]
     return members
 
@@ -124,18 +121,13 @@ def sample(rng: np.random.Generator, split: Split, length: int, count: int, symb
                 "seqrev evaluate --lengths 20,50,100",
             )
         return members.take(rng.integers(len(members), size=count), axis=0)
-    found = np.empty((0, length), dtype=_dtype(symbols))
+    found = np.empty((0, length), dtype=integers_for(symbols))
     share = (100 - 2 * HELD_OUT if split == "train" else HELD_OUT) / 100
     while len(found) < count:
         drawn = rng.integers(symbols, size=(int((count - len(found)) / share * 1.1) + 8, length), dtype=np.int32)
         fitting = drawn.astype(found.dtype, copy=False).compress(split_of(drawn) == SPLITS.index(split), axis=0)
         found = np.concatenate((found, fitting)) if len(found) else fitting
     return found[:count]
-
-
-def _dtype(symbols: int) -> np.dtype[np.integer]:
-    """The smallest integers that have all symbols, and ``NOTHING``."""
-    return np.min_scalar_type(-symbols)
 
 
 def splits_of(config: Config) -> dict[Split, int]:
@@ -206,7 +198,7 @@ def rows_of(split: Split, count: int, config: Config) -> Iterator[Sequences]:
 
 def _draw(rng: np.random.Generator, split: Split, lengths: Array, task: TaskConfig) -> Array:
     """One sequence of each of the lengths, in their order, padded to the longest; equal lengths are drawn together."""
-    rows = np.full((len(lengths), task.max_length), NOTHING, dtype=_dtype(task.symbols))
+    rows = np.full((len(lengths), task.max_length), NOTHING, dtype=integers_for(task.symbols))
     for length, places in places_by_length(lengths):
         rows[places, :length] = sample(rng, split, length, len(places), task.symbols)
     return rows
@@ -291,8 +283,8 @@ class _HeldOut:
         return (_hash(rows.padded) & np.uint64(len(self._marks) - 1)).astype(np.intp)
 
 
-def load_split(folder: Path, split: Split, config: Config) -> list[list[int]]:
-    """The source sequences of a split, as they stand in its file.
+def load_split(folder: Path, split: Split, config: Config) -> Sequence[list[int]]:
+    """The source sequences of a split, as they stand in its file; ``Sequences``, unless somebody else wrote it.
 
     Raises:
         InputError: the dataset has no such split, or its file is missing, damaged, not what the manifest says, or not of
@@ -310,8 +302,9 @@ def load_split(folder: Path, split: Split, config: Config) -> list[list[int]]:
             raise InputError(f"{path} is larger than a {split} split of this configuration can be.", "seqrev generate")
         if size != entry.get("bytes") or sha256_of(path) != entry.get("sha256"):
             raise InputError(f"{path} is damaged: its size or SHA-256 is not the one in manifest.json.", "seqrev generate")
+        own = read_jsonl(file, splits_of(config).get(split, 0), config.task.max_length, config.task.symbols)
     try:
-        return read_sequences(path, config.task.symbols, config.model.max_positions - 2)
+        return own or read_sequences(path, config.task.symbols, config.model.max_positions - 2)
     except UsageError as error:
         raise InputError(f"{path} does not fit the configuration of its run: {error}", "seqrev generate") from None
 
@@ -320,51 +313,3 @@ def _largest_split(split: Split, config: Config) -> int:
     """Bytes; twice what ``write_dataset`` would need if all sequences were of the greatest length."""
     row = 2 * config.task.max_length * (len(str(config.task.symbols)) + 2) + len('{"src": [], "tgt": []}\n')
     return 2 * row * splits_of(config).get(split, 0)
-
-
-def read_sequences(path: Path, symbols: int, longest: int = LONGEST_SEQUENCE) -> list[list[int]]:
-    """Read source sequences from a file: JSONL rows with ``src`` (and ``tgt``, checked), or one sequence a line.
-
-    Raises:
-        InputError: the file is missing, empty or not text.
-        UsageError: a line is not a sequence over the vocabulary; the message has its number.
-    """
-    with open_regular(path, "a file with one sequence a line", "seqrev evaluate --split test") as file:
-        lines = read_text_lines(file, str(path), longest_line(longest))
-        sequences = [parse_line(line, number, symbols, longest) for number, line in enumerate(lines, start=1)]
-    if not sequences:
-        raise InputError(f"{path} is empty; one sequence a line was expected.")
-    return sequences
-
-
-def longest_line(symbols: int) -> int:
-    """Bytes that a line with so many symbols may have, a row with source and target included."""
-    return 100_000 + 25 * symbols
-
-
-def parse_line(line: str, number: int, symbols: int, longest: int = LONGEST_SEQUENCE) -> list[int]:
-    """One line of a file or of standard input: ``4 8 2 9``, or a JSON row ``{"src": [4, 8, 2, 9]}``.
-
-    Raises:
-        UsageError: with the line's number.
-    """
-    try:
-        if line.lstrip().startswith("{"):
-            return _parse_row(line, symbols, longest)
-        return parse_sequence(line, symbols, longest)
-    except UsageError as error:
-        raise UsageError(f"Line {number}: {error}", error.hint) from None
-
-
-def _parse_row(line: str, symbols: int, longest: int) -> list[int]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        raise UsageError('This is not valid JSON; {"src": [4, 8, 2, 9]} was expected.') from None
-    source = row.get("src")
-    if not isinstance(source, list) or not all(type(symbol) is int for symbol in source):
-        raise UsageError('"src" must be a list of whole numbers, as in {"src": [4, 8, 2, 9]}.')
-    check(source, symbols, longest)
-    if "tgt" in row and row["tgt"] != apply_rule(np.array(source)).tolist():
-        raise UsageError(f'"tgt" is not what the task makes of "src" ({shorten(source)}).')
-    return source

@@ -5,7 +5,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -263,7 +263,7 @@ def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event],
         metrics.close()
 
 
-def _finish(run: Run, state: TrainingState, test: list[list[int]]) -> Trained:
+def _finish(run: Run, state: TrainingState, test: Sequence[Sequence[int]]) -> Trained:
     """Draw the loss curve and the attention of a held-out sequence, and sum up."""
     history = list(read_metrics(run.metrics))
     last = next((row for row in reversed(history) if row.get("event") == "validation"), None)

@@ -260,7 +260,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_split_is_loaded_as_it_was_written(dataset: Path) -> None:
     for split in SPLITS:
-        assert data.load_split(dataset, split, config_of()) == [row["src"] for row in rows_in(dataset, split)]
+        assert list(data.load_split(dataset, split, config_of())) == [row["src"] for row in rows_in(dataset, split)]
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "append", "remove", "manifest", "no manifest", "no entry"])
@@ -285,57 +285,6 @@ def test_a_damaged_dataset_is_refused(tmp_path: Path, dataset: Path, damage: str
             manifest.write_text('{"splits": []}')
     with pytest.raises(InputError):
         data.load_split(folder, "test", config_of())
-
-
-# --- reading sequences ----------------------------------------------------------------------------------------------
-
-
-def test_sequences_are_read_as_words_or_as_json(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text('4 8 2 9\n1,2\n{"src": [3, 4]}\n {"tgt": [6, 5], "src": [5, 6], "note": 1}\n7')
-    assert data.read_sequences(path, 10) == [[4, 8, 2, 9], [1, 2], [3, 4], [5, 6], [7]]
-
-
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        ("1 x", "'x' is not a whole number"),
-        ("", "empty"),
-        ("99", "99 is not in the vocabulary"),
-        ("1 2 3 4 5 6", "takes 1 to 5"),
-        ("{", "not valid JSON"),
-        ('{"src": ' + "[" * 100_000, "not valid JSON"),
-        ("{}", '"src" must be a list of whole numbers'),
-        ('{"src": "12"}', '"src" must be a list of whole numbers'),
-        ('{"src": [1.0]}', '"src" must be a list of whole numbers'),
-        ('{"src": [true]}', '"src" must be a list of whole numbers'),
-        ('{"src": []}', "empty"),
-        ('{"src": [-1]}', "-1 is not in the vocabulary"),
-        ('{"src": [1000000000000000000000000000000]}', "is not in the vocabulary"),
-        ('{"src": [1, 2], "tgt": [1, 2]}', '"tgt" is not what the task makes of "src"'),
-        ('{"src": [1, 2], "tgt": null}', '"tgt" is not what the task makes of "src"'),
-    ],
-)
-def test_a_faulty_line_is_refused_with_its_number(tmp_path: Path, line: str, says: str) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text(f"1 2\n{line}\n3 4\n")
-    with pytest.raises(UsageError) as caught:
-        data.read_sequences(path, 10, longest=5)
-    assert str(caught.value).startswith("Line 2: ")
-    assert says in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "says"), [(None, "does not exist"), (b"", "is empty"), (b"1 2\n\x80\xff\x00", "is not text")]
-)
-def test_a_file_without_sequences_is_refused(tmp_path: Path, content: bytes | None, says: str) -> None:
-    path = tmp_path / "a.txt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError, match=says):
-        data.read_sequences(path, 10)
-    with pytest.raises(InputError, match="is a folder"):
-        data.read_sequences(tmp_path, 10)
 
 
 # --- fresh sequences --------------------------------------------------------------------------------------------------

@@ -1,13 +1,16 @@
 """Many sequences as one array, and as text."""
 
 import json
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqrev.sequences import NOTHING, Sequences
+from seqrev.errors import InputError, UsageError
+from seqrev.sequences import NOTHING, Sequences, read_jsonl, read_sequences
 
 rows_of_symbols = st.lists(st.lists(st.integers(0, 1_234), min_size=1, max_size=7), min_size=1, max_size=20)
 
@@ -45,3 +48,106 @@ def test_the_largest_symbol_is_written_whole(symbols: int) -> None:
 
 def test_no_sequences_are_no_lines() -> None:
     assert padded([]).to_jsonl(10) == b""
+
+
+# --- reading a dataset ------------------------------------------------------------------------------------------------
+
+
+@given(rows=rows_of_symbols, symbols=st.sampled_from([1_235, 1_000_000]))
+def test_what_was_written_is_read(rows: list[list[int]], symbols: int) -> None:
+    read = read_jsonl(BytesIO(padded(rows).to_jsonl(symbols)), most=len(rows), longest=7, symbols=symbols)
+    assert read is not None
+    assert list(read) == rows
+
+
+def test_a_dataset_of_many_blocks_is_read_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqrev.sequences.BLOCK", 100)
+    rows = [[number % 10] * (1 + number % 7) for number in range(200)]
+    assert list(read_jsonl(BytesIO(padded(rows).to_jsonl(10)), 200, 7, 10) or ()) == rows
+
+
+WRITTEN = b'{"src": [1, 2], "tgt": [2, 1]}\n{"src": [0], "tgt": [0]}\n'
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"2, 1]}", b"1, 2]}"),
+        (b"[0]}", b"[1]}"),
+        (b"[0]", b"[10]"),
+        (b"[0]", b"[-0]"),
+        (b"[0]", b"[00]"),
+        (b"[0]", b"[256]"),
+        (b"[0]", b"[99999999999999999999]"),
+        (b"[0]", b"[\xb2]"),
+        (b"[0]", b"[]"),
+        (b"0]}\n", b"0]}"),
+        (b"0]}\n", b"0]}\n\n"),
+        (b"1, 2", b"1,2"),
+        (b"src", b"tgt"),
+        (b"src", b"s2c"),
+        (b"1, 2", b"1 2,"),
+        (WRITTEN, b"1 2\n0\n"),
+        (WRITTEN, b"\x00"),
+    ],
+)
+def test_what_was_written_by_others_is_left_to_the_careful_reader(old: bytes, new: bytes) -> None:
+    assert read_jsonl(BytesIO(WRITTEN), 2, 2, 10) is not None
+    assert old in WRITTEN
+    assert read_jsonl(BytesIO(WRITTEN.replace(old, new)), 2, 2, 10) is None
+
+
+@pytest.mark.parametrize(("most", "longest", "symbols"), [(1, 2, 10), (2, 1, 10), (2, 2, 2)])
+def test_a_dataset_that_is_larger_than_expected_is_not_read(most: int, longest: int, symbols: int) -> None:
+    assert read_jsonl(BytesIO(WRITTEN), most, longest, symbols) is None
+
+
+# --- reading what people wrote ----------------------------------------------------------------------------------------
+
+
+def test_sequences_are_read_as_words_or_as_json(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text('4 8 2 9\n1,2\n{"src": [3, 4]}\n {"tgt": [6, 5], "src": [5, 6], "note": 1}\n7')
+    assert read_sequences(path, 10) == [[4, 8, 2, 9], [1, 2], [3, 4], [5, 6], [7]]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("1 x", "'x' is not a whole number"),
+        ("", "empty"),
+        ("99", "99 is not in the vocabulary"),
+        ("1 2 3 4 5 6", "takes 1 to 5"),
+        ("{", "not valid JSON"),
+        ('{"src": ' + "[" * 100_000, "not valid JSON"),
+        ("{}", '"src" must be a list of whole numbers'),
+        ('{"src": "12"}', '"src" must be a list of whole numbers'),
+        ('{"src": [1.0]}', '"src" must be a list of whole numbers'),
+        ('{"src": [true]}', '"src" must be a list of whole numbers'),
+        ('{"src": []}', "empty"),
+        ('{"src": [-1]}', "-1 is not in the vocabulary"),
+        ('{"src": [1000000000000000000000000000000]}', "is not in the vocabulary"),
+        ('{"src": [1, 2], "tgt": [1, 2]}', '"tgt" is not what the task makes of "src"'),
+        ('{"src": [1, 2], "tgt": null}', '"tgt" is not what the task makes of "src"'),
+    ],
+)
+def test_a_faulty_line_is_refused_with_its_number(tmp_path: Path, line: str, says: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(f"1 2\n{line}\n3 4\n")
+    with pytest.raises(UsageError) as caught:
+        read_sequences(path, 10, longest=5)
+    assert str(caught.value).startswith("Line 2: ")
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(None, "does not exist"), (b"", "is empty"), (b"1 2\n\x80\xff\x00", "is not text")]
+)
+def test_a_file_without_sequences_is_refused(tmp_path: Path, content: bytes | None, says: str) -> None:
+    path = tmp_path / "a.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        read_sequences(path, 10)
+    with pytest.raises(InputError, match="is a folder"):
+        read_sequences(tmp_path, 10)

@@ -40,7 +40,7 @@ def command(
         raise UsageError(f"There is no option {shorten(option)}.", "seqrev decode --help")
     console = Console(json)
     model = load_model(run, runs_dir, device, console)
-    from seqrev.data import longest_line, parse_line
+    from seqrev.sequences import longest_line, parse_line
     from seqrev.task import parse_sequence
 
     vocabulary = model.config.task.symbols, model.longest_source

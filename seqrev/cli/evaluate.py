@@ -87,14 +87,15 @@ def _on_sequences(
     model: "Reverser", split: str | None, file: Path | None, beam: int, protocol: "Protocol"
 ) -> dict[str, Any]:
     """Evaluate on a split of the run's dataset, or on the user's file."""
-    from seqrev.data import SPLITS, load_split, read_sequences
+    from seqrev.data import SPLITS, load_split
     from seqrev.evaluation import evaluate
     from seqrev.interpret import anti_diagonal, scores_to_json
+    from seqrev.sequences import read_sequences
 
     symbols = model.config.task.symbols
     if file is not None:
-        sources = read_sequences(file, symbols, model.longest_source)
-        return {**_head(model, beam, protocol, file=str(file)), **evaluate(model.model, sources, beam, protocol).to_dict()}
+        given = read_sequences(file, symbols, model.longest_source)
+        return {**_head(model, beam, protocol, file=str(file)), **evaluate(model.model, given, beam, protocol).to_dict()}
     name = split or "test"
     if name not in SPLITS:
         raise UsageError(f"{name!r} is not a split; there are {', '.join(SPLITS)}.", "seqrev evaluate --split test")
