@@ -45,7 +45,8 @@ def command(
 
     vocabulary = model.config.task.symbols, model.longest_source
     if file is not None or words == ["-"]:
-        lines = enumerate(_lines(file, longest_line(model.longest_source)), start=1)
+        hint = "seqrev decode 4 8 2 9" if file is None else f"seqrev decode --file {model.run.data / 'test.jsonl'}"
+        lines = enumerate(_lines(file, longest_line(model.longest_source), hint), start=1)
         sources: Iterator[list[int]] = (parse_line(line, number, *vocabulary) for number, line in lines)
     else:
         sources = iter([parse_sequence(" ".join(words), *vocabulary)])
@@ -68,10 +69,9 @@ def command(
             )
 
 
-def _lines(file: Path | None, longest: int) -> Iterator[str]:
+def _lines(file: Path | None, longest: int, hint: str) -> Iterator[str]:
     """Lines of a file, or of standard input; none is longer than ``longest`` bytes."""
     name = "Standard input" if file is None else str(file)
-    hint = "seqrev decode 4 8 2 9"
     if file is None and sys.stdin is None:
         raise InputError("There is no standard input; one sequence a line was expected.", hint)
     empty = True

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from seqrev.api import load
+from seqrev.cli.decode import LINES_AT_ONCE
 from seqrev.runs import Run
 from tests.conftest import Cli, assert_refused, child_environment, run_process
 
@@ -136,6 +137,7 @@ def test_a_faulty_line_in_json_mode_follows_the_earlier_answers(cli: Cli, own_ru
         (("1", "--beam", "many"), 2, "--beam"),
         (("1", "--device", "abacus"), 2, "not available here"),
         (("--file", "none.txt"), 3, "none.txt does not exist"),
+        (("--file", "none.txt"), 3, "Try: seqrev decode --file runs/001/data/test.jsonl"),
         (("--file", "."), 3, ". is a folder"),
         (("--file", "empty.txt"), 3, "empty.txt is empty"),
         (("--file", "binary.bin"), 3, "binary.bin is not text"),
@@ -185,6 +187,27 @@ def test_a_reader_that_leaves_is_no_failure(own_run: Run) -> None:
     process.stderr.close()
     assert process.wait(timeout=60) == 0
     assert err == b""
+
+
+def test_lines_are_answered_while_more_are_to_come(own_run: Run) -> None:
+    """So memory does not grow with their number."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seqrev", "decode", "-", "--run", str(own_run.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=child_environment(),
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin as stdin, process.stdout as stdout:
+        for _ in range(2):
+            stdin.write(b"1 2\n" * LINES_AT_ONCE)
+            stdin.flush()
+            answers = [stdout.readline() for _ in range(LINES_AT_ONCE)]  # though the input is not at its end
+            assert len(set(answers)) == 1
+        stdin.close()
+        assert stdout.read() == b""
+    assert process.wait(timeout=60) == 0
 
 
 def test_a_process_answers_binary_junk_as_a_library_call_does(own_run: Run, tmp_path: Path) -> None:
