@@ -39,6 +39,10 @@ class Console:
         if not self.json_mode:
             self._write(visible(text))
 
+    def line(self, text: str) -> None:
+        """A piece of the result with a path in it: one line, whatever characters the path has."""
+        self.data(_one_line(text))
+
     @property
     def colours(self) -> bool:
         """Whether the result may be coloured."""
@@ -128,6 +132,7 @@ def _rich_bar(total: int) -> Iterator[Progress]:
         BarColumn(bar_width=12),
         MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=2 * len(str(total)) + 1)),
         TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True, min_width=5)),
+        TextColumn("left", table_column=Column(no_wrap=True, min_width=4)),
         TextColumn("{task.fields[details]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
     )
     with RichProgress(*columns, console=RichConsole(stderr=True, highlight=False, emoji=False), transient=True) as bar:

@@ -241,19 +241,29 @@ def find_run(spec: str | None, runs_dir: Path, serves: Callable[[Run], bool], wh
     """
     hint = "seqrev train --config configs/small.yaml"
     if spec is None or spec == "latest":
-        for run in sorted(_numbered_folders(runs_dir), key=lambda run: int(run.path.name), reverse=True):
-            if is_file(run.path / "run.json") and serves(run):
+        for run in _newest_first(runs_dir):
+            if serves(run):
                 run.check_folders()
                 return run
         raise InputError(f"No run in {runs_dir} has {what}.", hint)
     path = runs_dir / f"{int(spec):03d}" if re.fullmatch(r"\d{1,9}", spec) else Path(spec)
     if not is_file(path / "run.json"):
-        raise InputError(f"{shorten(str(path), 80)} is not a run folder: there is no run.json in it.", hint)
+        there = [run.path.name for run in _newest_first(runs_dir)]
+        raise InputError(
+            f"{shorten(str(path), 80)} is not a run folder: there is no run.json in it."
+            + (f" The newest in {runs_dir}: {', '.join(there[:5])}." if there else ""),
+            f"the same command with --run {there[0]}" if there else hint,
+        )
     run = Run(path)
     run.check_folders()
     if not serves(run):
         raise InputError(f"{run} does not have {what}.", f"seqrev train --run {run}")
     return run
+
+
+def _newest_first(runs_dir: Path) -> list[Run]:
+    runs = [run for run in _numbered_folders(runs_dir) if is_file(run.path / "run.json")]
+    return sorted(runs, key=lambda run: int(run.path.name), reverse=True)
 
 
 def _numbered_folders(runs_dir: Path) -> Iterator[Run]:

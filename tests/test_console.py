@@ -72,6 +72,11 @@ def test_a_table_is_aligned_to_the_right(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == "  n  count\n  1     10\n100      2\n"
 
 
+def test_a_path_with_a_line_end_in_it_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().line("picture: a\nb\x1b.png")
+    assert capsys.readouterr().out == "picture: a\\nb\\x1b.png\n"
+
+
 def test_a_reader_that_has_gone_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     class Closed(io.StringIO):
         def write(self, text: str) -> int:
@@ -104,6 +109,7 @@ def test_progress_on_a_terminal_is_a_live_bar(terminal: Terminal, capsys: pytest
     text = terminal.getvalue()
     assert "\x1b" in text
     assert "20/20" in text
+    assert " left " in text
     assert "loss [0.5]" in text
     assert "kept [bold]" in text
     assert capsys.readouterr().out == ""

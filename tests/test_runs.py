@@ -176,8 +176,9 @@ def test_what_is_no_run_is_refused(runs_dir: Path, spec: str) -> None:
     with pytest.raises(InputError) as caught:
         find_run(spec, runs_dir, always, "anything")
     assert "is not a run folder" in str(caught.value)
+    assert str(caught.value).endswith(f" The newest in {runs_dir}: 003, 002, 001.")
     assert "\x1b" not in str(caught.value)
-    assert caught.value.hint
+    assert caught.value.hint == "the same command with --run 003"
 
 
 def test_a_named_run_that_does_not_serve_is_refused_with_what_to_do(runs_dir: Path) -> None:

@@ -131,7 +131,7 @@ def _report_scores(console: Console, attention: "Attention", model: "Reverser", 
             ("layer", "head", "mass", "hit"),
             [(str(s.layer), "mean" if s.head is None else str(s.head), f"{s.mass:.3f}", f"{s.hit:.3f}") for s in scores],
         )
-    console.data(f"picture: {path}")
+    console.line(f"picture: {path}")
     console.document(
         {
             "run": str(model.run),
@@ -204,7 +204,7 @@ def _draw_learning(
         ("step", "loss", "mass", "hit"),
         [(f"{f.step:,}", f"{f.loss:#.2g}", f"{s.mass:.3f}", f"{s.hit:.3f}") for f, s in zip(frames, scores, strict=True)],
     )
-    console.data(f"picture: {path}")
+    console.line(f"picture: {path}")
     rows = zip(frames, scores_to_json(scores), strict=True)
     console.document(
         {
@@ -222,7 +222,7 @@ def _report(console: Console, model: "Reverser") -> None:
     from seqrev.heads import report
 
     result = report(model.model, load_split(model.run.data, "test", model.config))
-    console.data(f"{model.run}, step {model.checkpoint.step:,}: attention over {result.sequences:,} test sequences")
+    console.line(f"{model.run}, step {model.checkpoint.step:,}: attention over {result.sequences:,} test sequences")
     console.table(
         ("type", "layer", "head", "mass", "hit", "entropy", "offset", "distance", "exact match without"),
         [

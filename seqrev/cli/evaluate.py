@@ -148,12 +148,12 @@ def _plot(models: "list[Reverser]", reports: list[dict[str, Any]], path: Path, c
     protocol = reports[0]["protocol"].replace("_", " ")
     figure = plots.accuracy_by_length(curves, (task.min_length, task.max_length), f"exact match by length ({protocol})")
     plots.save_figure(figure, path)
-    console.data(f"picture: {path}")
+    console.line(f"picture: {path}")
     return str(path)
 
 
 def _print(console: Console, report: dict[str, Any]) -> None:
-    console.data(f"{report['run']}, step {report['step']:,}, {report['protocol'].replace('_', ' ')}")
+    console.line(f"{report['run']}, step {report['step']:,}, {report['protocol'].replace('_', ' ')}")
     rows = [{"length": "all", **report}, *report["by_length"]]
     console.table(
         ("length", "sequences", "exact match", "95 %", "tokens", "early", "over", "wrong"),

@@ -30,7 +30,7 @@ def command(
         stop.hint = f"seqrev train --run {run}"
         manifest = fill(run, console)
     sequences = {split: entry["rows"] for split, entry in manifest["splits"].items()}
-    console.data(f"{run.data}: " + ", ".join(f"{count:,} {split}" for split, count in sequences.items()))
+    console.line(f"{run.data}: " + ", ".join(f"{count:,} {split}" for split, count in sequences.items()))
     columns = ["length", *sequences]
     console.table(columns, [[f"{row[name]:,}" for name in columns] for row in manifest["by_length"]])
     console.data(f"sequences in more than one split: {manifest['overlap']}")

@@ -126,13 +126,13 @@ def _report(console: Console, run: "Run", trained: "Trained") -> None:
     """How it ended, for people or as JSON."""
     result = trained.validation
     score = trained.anti_diagonal
-    console.data(f"{run}: {trained.steps:,} steps in {trained.seconds:.0f} s")
+    console.line(f"{run}: {trained.steps:,} steps in {trained.seconds:.0f} s")
     console.data(
         f"validation: exact match {result.exact_match:.4f}, token accuracy {result.token_accuracy:.4f}, "
         f"loss {result.loss:.2g}"
     )
     console.data(f"anti-diagonal (head mean, test sequences): mass {score.mass:.3f}, hit {score.hit:.3f}")
-    console.data("pictures: " + ", ".join(map(str, trained.pictures)))
+    console.line("pictures: " + ", ".join(map(str, trained.pictures)))
     console.document(
         {
             "run": str(run),
