@@ -32,9 +32,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from seqrev.batches import Batches
 from seqrev.config import load_config
-from seqrev.data import write_dataset
+from seqrev.data import load_split, write_dataset
 from seqrev.decoding import decode
 from seqrev.model.transformer import Transformer
+from seqrev.sequences import read_sequences
 from seqrev.training import Rows, TrainingState, train_step
 
 ROOT = Path(__file__).parent.parent
@@ -211,7 +212,7 @@ def greedy_for(peer: Plain, source: Tensor, lengths: range) -> float:
 
 
 def generation() -> list[Result]:
-    """Rows to disk, into a new folder each time, as in a run; and memory against rows."""
+    """Rows to disk, into a new folder each time, as in a run, and back; and memory against rows."""
     results = []
     with tempfile.TemporaryDirectory() as folder:
 
@@ -227,9 +228,12 @@ def generation() -> list[Result]:
 
         config = load_config(overrides=["data.train=1000000"])
         own, other = interleaved(7, lambda: write_dataset(config, new_folder()), plain)
-        results.append(
-            row("generating 1,000,000 rows to disk", own, other * 5, 20.0, "with splits kept apart, counted, and SHA-256")
-        )
+        results.append(row("generating 1,000,000 rows to disk", own, other * 5, 20.0, "with splits, counts and SHA-256"))
+        config, data = load_config(overrides=["data.train=200000"]), new_folder()
+        write_dataset(config, data)
+        by_line = functools.partial(read_sequences, data / "train.jsonl", 10)
+        own, other = interleaved(3, lambda: load_split(data, "train", config), by_line)
+        results.append(row("reading 200,000 rows as arrays against line by line", own, other, None))
     for exponent in (4, 5, 6, 7):
         time_taken, peak = grown("generate", 10**exponent)
         results.append({"what": f"generating 10^{exponent} rows", "seconds": time_taken, "peak_mb": peak})
