@@ -101,7 +101,8 @@ def read_jsonl(file: BinaryIO, most: int, longest: int, symbols: int) -> Sequenc
     same text, they are right, and so is all else.
 
     Returns:
-        None where it is not the same, or there are more than ``most`` sequences, or longer ones, or other symbols.
+        None where it is not the same, or there are more than ``most`` sequences, or longer ones, or other symbols; and
+        where a table of the longest would take many times the memory of the text.
     """
     digits_only = bytes(byte if chr(byte).isdigit() else ord(" ") for byte in range(128)).ljust(256)
     rows = np.empty((0, longest), integers_for(symbols))
@@ -111,7 +112,9 @@ def read_jsonl(file: BinaryIO, most: int, longest: int, symbols: int) -> Sequenc
         numbers = np.fromstring(text.translate(digits_only), np.int64, sep=" ")
         lengths = np.array([line.count(b",") // 2 + 1 for line in lines])
         most -= len(lines)
-        if most < 0 or lengths.max() > longest or 2 * lengths.sum() != len(numbers) or numbers.max() >= symbols:
+        if most < 0 or lengths.max() > longest or len(lines) * longest > 8 * len(text):
+            return None
+        if 2 * lengths.sum() != len(numbers) or numbers.max() >= symbols:
             return None
         rows = np.full((len(lines), longest), NOTHING, rows.dtype)
         is_source = np.tile([True, False], len(lines)).repeat(lengths.repeat(2))
