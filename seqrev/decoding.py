@@ -13,7 +13,6 @@ from torch import Tensor
 
 from seqrev import task
 from seqrev.errors import InputError
-from seqrev.model.layers import LayerCache
 from seqrev.model.transformer import Transformer
 from seqrev.task import BOS, EOS, PAD
 
@@ -103,10 +102,11 @@ def search(
     scores[:, 0] = 0.0  # all beams start alike: only the first may branch
     ended = torch.zeros(rows, beam, dtype=torch.bool, device=device)
     tokens = torch.full((rows, beam, 1), BOS, device=device)
-    places = list(range(rows))  # where the rows that are still decoded stand in the answer
+    places = torch.arange(rows, device=device)  # where the rows that are still decoded stand in the answer
+    most = torch.tensor(limits, device=device)
     answers: list[Decoded | None] = [None] * rows
 
-    while places:
+    while len(places):
         logits = model.decode(tokens[:, :, -1].reshape(-1, 1), memory, cache)[:, -1]
         log_probabilities = logits.float().log_softmax(-1)
         if length_given:
@@ -120,22 +120,16 @@ def search(
         tokens = torch.cat((tokens, chosen[..., None]), dim=-1)
         ended = ended | (chosen == EOS)
 
-        length = tokens.shape[-1] - 1
-        best_ended = ended[:, 0].tolist()
-        keep = []
-        for row, place in enumerate(places):
-            if best_ended[row] or length >= limits[place]:
-                answers[place] = Decoded(
-                    task.decode(tokens[row, 0, 1:].tolist()), best_ended[row] or length_given, float(scores[row, 0])
-                )
-            else:
-                keep.append(row)
-        if len(keep) < len(places):
-            places = [places[row] for row in keep]
-            index = torch.tensor(keep, dtype=torch.long, device=device)
-            scores, ended, tokens = scores[index], ended[index], tokens[index]
-            flat = (index[:, None] * beam + torch.arange(beam, device=device)).flatten()
-            _select(cache, flat)
+        done = ended[:, 0] | (most[places] < tokens.shape[-1])
+        if done.any():
+            best = (places, tokens[:, 0, 1:], ended[:, 0], scores[:, 0])
+            for place, ids, finished, score in zip(*(one[done].tolist() for one in best), strict=True):
+                answers[place] = Decoded(task.decode(ids), finished or length_given, score)
+            keep = (~done).nonzero()[:, 0]
+            places, scores, ended, tokens = places[keep], scores[keep], ended[keep], tokens[keep]
+            flat = (keep[:, None] * beam + torch.arange(beam, device=device)).flatten()
+            for layer in cache:
+                layer.select(flat)
             memory = memory.select(flat)
     return [answer for answer in answers if answer is not None]
 
@@ -178,8 +172,3 @@ def _extend(scores: Tensor, ended: Tensor, log_probabilities: Tensor, beam: int)
     total = (scores[..., None] + step).flatten(1)
     best, index = total.topk(beam, dim=-1)
     return best, index // step.shape[-1], index % step.shape[-1]
-
-
-def _select(cache: list[LayerCache], rows: Tensor) -> None:
-    for layer in cache:
-        layer.select(rows)
