@@ -23,6 +23,7 @@ from seqrev.errors import InputError, TrainingError, UsageError, shorten
 from seqrev.evaluation import evaluate
 from seqrev.interpret import anti_diagonal
 from seqrev.model.transformer import Transformer, least_weights, weight_shapes
+from seqrev.optimizer import Adam
 from seqrev.sequences import Sequences
 from seqrev.task import PAD, Array, apply_rule, frame, vocabulary_size
 
@@ -93,18 +94,16 @@ class TrainingState:
         if config.train.compile:
             self.model.compile()  # in place: the names of the weights stay
         self.replica = world.replicate(self.model)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.train.lr, betas=(0.9, 0.98), fused=True)
+        self.optimizer = Adam(self.model.named_parameters())
 
-    def update(self, loss: Tensor, gradient_norm: Tensor) -> None:
+    def update(self, lr: float, loss: Tensor, gradient_norm: Tensor) -> None:
         """Let the optimizer change the weights, unless this step or one before it had a number that is not finite.
 
-        It is the device that decides, so nothing waits for it: fused Adam leaves weights and moments alone where
-        ``found_inf`` is 1 (an attribute that ``GradScaler`` sets as well). ``read`` tells what became of it.
+        It is the device that decides, so nothing waits for it. ``read`` tells what became of it.
         """
         fine = self._measured.isfinite().all()
         self._measured = torch.where(fine, torch.stack((loss, gradient_norm)), self._measured)
-        self.optimizer.found_inf = 1.0 - self._measured.isfinite().all().float()  # type: ignore[attr-defined]
-        self.optimizer.step()
+        self.optimizer.step(lr, found_inf=1.0 - self._measured.isfinite().all().float())
         self.step += 1
 
     def read(self) -> tuple[float, float]:
@@ -117,7 +116,7 @@ class TrainingState:
         loss, norm = self._measured.tolist()
         if math.isfinite(loss + norm):
             return loss, norm
-        self.step = int(next(iter(self.optimizer.state.values()))["step"])  # which Adam counts on the device
+        self.step = self.optimizer.steps
         self._measured = torch.zeros_like(self._measured)
         raise TrainingError(
             f"Training stopped at step {self.step + 1}: the loss is {loss}, the gradient norm {norm}. "
@@ -132,15 +131,10 @@ class TrainingState:
             TrainingError: as ``read`` does; what is saved comes from finite steps only.
         """
         self.read()
-        names = [name for name, _ in self.model.named_parameters()]
-        moments = {
-            f"{kind}.{names[index]}": value.numpy(force=True).copy()
-            for index, entry in self.optimizer.state_dict()["state"].items()
-            for kind, value in entry.items()
-        }
+        moments = self.optimizer.state if self.step else {}
         return {
             "model": {name: value.numpy(force=True).copy() for name, value in self.model.named_parameters()},
-            "optimizer": moments,
+            "optimizer": {name: value.numpy(force=True).copy() for name, value in moments.items()},
         }
 
     def restore(self, step: int, validated: bool, weights: Arrays, moments: Arrays) -> None:
@@ -149,23 +143,13 @@ class TrainingState:
         Raises:
             InputError: names or shapes are not those of this configuration's model.
         """
-        state = self.optimizer.state_dict()
-        expected = {
-            f"{kind}.{name}" for name, _ in self.model.named_parameters() for kind in ("step", "exp_avg", "exp_avg_sq")
-        }
-        wrong = sorted(moments.keys() ^ (expected if step else set()))
+        own = self.optimizer.state if step else {}
+        wrong = sorted(own.keys() ^ moments.keys()) or [name for name in own if own[name].shape != moments[name].shape]
         if wrong:
             raise InputError(f"The checkpoint's optimizer state does not fit: {shorten(wrong[0], 80)}.")
-        for index, (name, parameter) in enumerate(self.model.named_parameters() if step else ()):
-            entry = {}
-            for kind, shape in (("step", ()), ("exp_avg", parameter.shape), ("exp_avg_sq", parameter.shape)):
-                value = moments[f"{kind}.{name}"]
-                if value.shape != tuple(shape):
-                    raise InputError(f"The checkpoint's optimizer state does not fit: {kind}.{name}.")
-                entry[kind] = torch.from_numpy(value.copy()).to(self.device)
-            state["state"][index] = entry
         load_weights(self.model, weights)  # last of the checks: what is refused has changed nothing
-        self.optimizer.load_state_dict(state)
+        for name, value in own.items():
+            value.copy_(torch.from_numpy(moments[name]))
         self.step, self.validated = step, step if validated else 0
 
 
@@ -277,19 +261,19 @@ def train_step(state: TrainingState, sources: Array) -> Step:
     share = world.share(sources)
     source, target = to_tensors(share, state.device)
     lr = learning_rate(state.step, config)
-    for group in state.optimizer.param_groups:
-        group["lr"] = lr
-    state.model.train()
+    if not state.model.training:  # asked first, because telling every part takes 1 % of a step
+        state.model.train()
     with torch.random.fork_rng(devices=[state.device] if state.device.type == "cuda" else []):
-        torch.manual_seed(step_seed(state.config.seed, state.step, world.rank))
+        seed = torch.default_generator.manual_seed if state.device.type == "cpu" else torch.manual_seed
+        seed(step_seed(state.config.seed, state.step, world.rank))  # the latter keeps a note for each device that is absent
         with torch.autocast(state.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             logits = state.replica(source, target[:, :-1], padded=False)
         loss = token_loss(logits.float(), target[:, 1:])
         loss = loss * (world.size * len(share) / len(sources))  # so that the mean over the processes is that over all rows
         state.optimizer.zero_grad()
         torch.autograd.backward(loss)
-    norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip or math.inf)
-    state.update(world.mean(loss.detach()), norm)
+    norm = torch.nn.utils.clip_grad_norm_(state.optimizer.parameters, config.clip or math.inf)
+    state.update(lr, world.mean(loss.detach()), norm)
     now = state.reading_is_free or is_logged(state.step, config)
     value, gradient_norm = state.read() if now else (math.nan, math.nan)
     return Step(state.step, value, lr, gradient_norm, len(sources) * (target.shape[1] - 1))

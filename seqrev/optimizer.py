@@ -1,0 +1,62 @@
+"""Adam (Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015), by PyTorch's fused kernel."""
+
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adam import adam
+
+BETAS = (0.9, 0.98)  # those of "Attention Is All You Need", section 5.3
+
+
+class Adam:
+    """Adam's state, and its step.
+
+    The numbers are those of ``torch.optim.Adam(fused=True)``, whose function does the work. Its class is not used because
+    it imports PyTorch's compiler, which takes as long as fifty steps of a small model.
+    """
+
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> None:
+        """No step taken. ``parameters``: with their names; each has a gradient when a step is taken."""
+        named = dict(parameters)
+        self.parameters = list(named.values())
+        self._steps = [torch.zeros((), device=parameter.device) for parameter in self.parameters]
+        self._means = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
+        self._squares = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
+        kinds = {"step": self._steps, "exp_avg": self._means, "exp_avg_sq": self._squares}
+        self.state = {
+            f"{kind}.{name}": value for kind, values in kinds.items() for name, value in zip(named, values, strict=True)
+        }
+        """Of each parameter: steps taken, running means of its gradient and of the gradient's square."""
+
+    @property
+    def steps(self) -> int:
+        """Steps taken; waits for the device, which counts them."""
+        return int(self._steps[0])
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, lr: float, found_inf: Tensor) -> None:
+        """Change the parameters; where ``found_inf``, on the device, is 1, neither they nor the state change."""
+        adam(
+            cast(list[Tensor], self.parameters),
+            cast(list[Tensor], [parameter.grad for parameter in self.parameters]),
+            self._means,
+            self._squares,
+            [],
+            self._steps,
+            fused=True,
+            found_inf=found_inf,
+            amsgrad=False,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=lr,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
