@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from seqrev import learning, plots
+from seqrev import learning
 from seqrev.checkpoints import KEEP, Checkpoint, Shapes, largest_file, list_checkpoints, newest_first, save_checkpoint
 from seqrev.config import Config
 from seqrev.data import load_split
@@ -22,9 +22,9 @@ from seqrev.errors import InputError, SeqrevError, StorageError
 from seqrev.files import read_json
 from seqrev.interpret import AntiDiagonal, anti_diagonal, attend
 from seqrev.metrics import MetricsWriter, read_metrics
-from seqrev.pictures import draw_attention, longest
 from seqrev.resources import check_disk, check_memory
 from seqrev.runs import Run, now
+from seqrev.sequences import example
 from seqrev.signals import Interrupted, StopRequest
 from seqrev.training import (
     Event,
@@ -221,7 +221,7 @@ def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event],
     config = state.config.train
     metrics = MetricsWriter(run.metrics, state.step, validated=state.validated == state.step)
     began = time.monotonic() - metrics.seconds
-    watched = longest(rows.validation, learning.LONGEST)
+    watched = example(rows.validation, learning.LONGEST)
     saved = state.step
 
     def save(validation: Validation | None) -> None:
@@ -265,14 +265,16 @@ def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event],
 
 def _finish(run: Run, state: TrainingState, test: Sequence[Sequence[int]]) -> Trained:
     """Draw the loss curve and the attention of a held-out sequence, and sum up."""
+    from seqrev import pictures, plots  # which import Matplotlib: the training need not wait for it
+
     history = list(read_metrics(run.metrics))
     last = next((row for row in reversed(history) if row.get("event") == "validation"), None)
     if last is None:
         raise InputError(f"{run.metrics} has no validation in it, though the training is done.", "seqrev evaluate")
     state.model.eval()
     score, *_ = anti_diagonal(state.model, test)
-    pictures = [run.path / "loss.png", run.path / "attention.png"]
-    plots.save_figure(plots.training_curves(history, f"Training of {run}"), pictures[0])
-    plots.save_figure(draw_attention(attend(state.model, longest(test)), str(run)), pictures[1])
+    paths = [run.path / "loss.png", run.path / "attention.png"]
+    plots.save_figure(plots.training_curves(history, f"Training of {run}"), paths[0])
+    plots.save_figure(pictures.draw_attention(attend(state.model, example(test)), str(run)), paths[1])
     validation = Validation(**{name: last.get(name, math.nan) for name in Validation.__dataclass_fields__})
-    return Trained(state.step, validation, last["seconds"], score, pictures)
+    return Trained(state.step, validation, last["seconds"], score, paths)

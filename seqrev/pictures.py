@@ -12,13 +12,6 @@ from seqrev.learning import Frame
 from seqrev.task import apply_rule
 
 
-def longest(sequences: Sequence[Sequence[int]], at_most: int = 20) -> list[int]:
-    """The first of the longest sequences that a picture has room for, or else of the shortest; shown as an example."""
-    lengths = [len(sequence) for sequence in sequences]
-    wanted = max((length for length in lengths if length <= at_most), default=min(lengths))
-    return list(sequences[lengths.index(wanted)])
-
-
 def draw_attention(
     attention: Attention,
     name: str,

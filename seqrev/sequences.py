@@ -171,3 +171,10 @@ def _parse_row(line: str, symbols: int, longest: int) -> list[int]:
     if "tgt" in row and row["tgt"] != apply_rule(np.array(source)).tolist():
         raise UsageError(f'"tgt" is not what the task makes of "src" ({shorten(source)}).')
     return source
+
+
+def example(sequences: Sequence[Sequence[int]], at_most: int = 20) -> list[int]:
+    """The first of the longest sequences that a picture has room for, or else of the shortest; shown as an example."""
+    lengths = [len(sequence) for sequence in sequences]
+    wanted = max((length for length in lengths if length <= at_most), default=min(lengths))
+    return list(sequences[lengths.index(wanted)])

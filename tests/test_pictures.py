@@ -133,10 +133,3 @@ def test_a_strip_has_every_frame() -> None:
     np.testing.assert_allclose(shown(figure), [frame.cross[0, 1] for frame in frames])
     assert "step 1,500\nloss 0.25" in texts(figure)
     assert "layer 1 of 2, head 2 of 2" in texts(figure)
-
-
-def test_the_example_is_the_first_of_the_longest_that_fit() -> None:
-    sequences = [[1], [1, 2], [2, 1], list(range(30))]
-    assert pictures.longest(sequences) == [1, 2]
-    assert pictures.longest(sequences, at_most=1) == [1]
-    assert pictures.longest([list(range(40)), list(range(30))]) == list(range(30))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqrev.errors import InputError, UsageError
-from seqrev.sequences import NOTHING, Sequences, read_jsonl, read_sequences
+from seqrev.sequences import NOTHING, Sequences, example, read_jsonl, read_sequences
 
 rows_of_symbols = st.lists(st.lists(st.integers(0, 1_234), min_size=1, max_size=7), min_size=1, max_size=20)
 
@@ -151,3 +151,10 @@ def test_a_file_without_sequences_is_refused(tmp_path: Path, content: bytes | No
         read_sequences(path, 10)
     with pytest.raises(InputError, match="is a folder"):
         read_sequences(tmp_path, 10)
+
+
+def test_the_example_is_the_first_of_the_longest_that_fit() -> None:
+    sequences = [[1], [1, 2], [2, 1], list(range(30))]
+    assert example(sequences) == [1, 2]
+    assert example(sequences, at_most=1) == [1]
+    assert example([list(range(40)), list(range(30))]) == list(range(30))

@@ -107,14 +107,14 @@ def command(
 def _look(console: Console, model: "Reverser", words: list[str] | None, beam: int) -> "Attention":
     """What the model does with the sequence that was typed, or with one of the test split."""
     from seqrev.data import load_split
-    from seqrev.pictures import longest
+    from seqrev.sequences import example
     from seqrev.task import parse_sequence
 
     task = model.config.task
     if words:
         source = parse_sequence(" ".join(words), task.symbols, model.longest_source)
     else:
-        source = longest(load_split(model.run.data, "test", model.config))
+        source = example(load_split(model.run.data, "test", model.config))
     if len(source) > task.max_length:
         console.note(LONGER.format(task.max_length))
     return model.attention(source, beam)

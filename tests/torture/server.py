@@ -179,9 +179,9 @@ def _be_child(request: dict[str, Any]) -> None:
     from seqrev.cli import entry
 
     if not request["draw"]:
-        from seqrev import experiment, plots
+        from seqrev import pictures, plots
 
-        plots.save_figure = plots.training_curves = experiment.draw_attention = _draw_nothing  # type: ignore[assignment,attr-defined]
+        plots.save_figure = plots.training_curves = pictures.draw_attention = _draw_nothing  # type: ignore[assignment]
     if request["strike"]:
         _aim(Strike(**request["strike"]), tell)
     _replace("saving", lambda save: lambda *arguments: tell("saved", save(*arguments).step))
