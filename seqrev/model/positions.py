@@ -145,8 +145,8 @@ def turn(states: Tensor, angle: Tensor) -> Tensor:
         angle: from ``angles``; broadcasts to ``[batch, head, length, d_head / 2]``.
     """
     cos, sin = angle.cos().to(states), angle.sin().to(states)
-    first, second = states.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, first * sin + second * cos), dim=-1)
+    swapped = states.roll(states.shape[-1] // 2, dims=-1)
+    return states * torch.cat((cos, cos), dim=-1) + swapped * torch.cat((-sin, sin), dim=-1)
 
 
 def alibi_bias(query_positions: Tensor, key_positions: Tensor, heads: int) -> Tensor:
