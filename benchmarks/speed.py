@@ -179,11 +179,11 @@ def decoding_short() -> list[Result]:
     def theirs() -> None:
         for start in range(0, len(rows), 512):  # our batch
             source, target = batch_of(rows[start : start + 512])
-            greedy_for(peer, source, range(1, target.shape[1]))
+            greedy_for(peer, source, range(1, target.shape[1] - 1))
 
     own, other = interleaved(2, lambda: decode(model, rows, length_given=True), theirs)
     return [
-        row("decoding 10,000 sequences of length <= 10", own, other, 10.0, "both emit as many tokens as a right answer has")
+        row("decoding 10,000 sequences of length <= 10", own, other, 10.0, "both emit the answer's symbols and no <EOS>")
     ]
 
 
@@ -294,6 +294,14 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def describe(threads: int) -> str:
+    """Processor, versions and threads."""
+    told = Path("/proc/cpuinfo")  # on Linux
+    name = re.search(r"model name\s*: (.+)", told.read_text()) if told.exists() else None
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{name[1] if name else platform.machine()}, {os.cpu_count()} cores, {versions}, {threads} threads"
+
+
 def training_state(rows: list[list[int]], *overrides: str) -> tuple[TrainingState, Batches]:
     """A model of small.yaml, without noise unless asked for, and its batches."""
     config = load_config(SMALL, ["model.attention_noise=0", *overrides])
@@ -322,7 +330,7 @@ def main() -> None:
         return
     torch.set_num_threads(options.threads)
     document = json.loads(options.out.read_text()) if options.out.exists() else {"sections": {}}
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {options.threads} threads"
+    machine = describe(options.threads)
     print(machine)
     sections: dict[str, Callable[[], Iterable[Result]]] = {
         "perfect": lambda: time_to_perfect(options.threads),

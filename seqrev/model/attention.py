@@ -11,7 +11,9 @@ from torch.nn import functional
 
 from seqrev.model.positions import NOWHERE, Places, turn
 
-FUSED_DEVICES = {"cuda"}  # where the fused kernel is the faster one; on a CPU, and rows as short as these, it is not
+FUSED_DEVICES = {"cuda"}  # where the fused kernel is always the faster one
+
+MANY = 65_536  # scores of a head from which it is on a CPU too: 256 queries and as many keys
 
 SHORT = 16  # keys; PyTorch's CPU softmax is ten times slower on fewer than on exactly so many
 
@@ -202,7 +204,8 @@ class MultiHeadAttention(nn.Module):
         """Attention over keys and values that are already split into heads; the part that a cache leaves to do."""
         noise = self.noise if self.training else 0.0
         query = self.query_dropout(query)
-        if query.device.type in FUSED_DEVICES and not with_weights and not noise:
+        fused = query.device.type in FUSED_DEVICES or (query.shape[2] > 1 and query.shape[2] * key.shape[2] >= MANY)
+        if fused and not with_weights and not noise:
             weights = query.new_empty(0)
             mixed = fused_attention(query, key, value, mask, self.dropout.p if self.training else 0.0, bias)
         else:

@@ -173,6 +173,18 @@ def test_the_kernel_is_fused_only_where_nobody_asks_for_weights_and_no_noise_is_
     assert attention.eval()(states, keys_of, with_weights=False)[1].shape == weights.shape
 
 
+@pytest.mark.parametrize(
+    ("tgt", "src", "fused"), [(256, 256, True), (2, 40_000, True), (255, 257, False), (1, 70_000, False)]
+)
+def test_on_a_cpu_the_kernel_is_fused_where_there_are_many_scores(tgt: int, src: int, fused: bool) -> None:
+    """A single query is quick by itself."""
+    attention, states, keys_of = MultiHeadAttention(4, 2).double(), draw(1, tgt, 4), draw(1, src, 4, seed=1)
+    (plain, weights), (mixed, empty) = (attention(states, keys_of, with_weights=asked) for asked in (True, False))
+    assert_close(mixed, plain)
+    assert weights.shape == (1, 2, tgt, src)
+    assert (empty.numel() == 0) == fused
+
+
 def test_the_fused_kernel_drops_out_in_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seqrev.model.attention.FUSED_DEVICES", {"cpu"})
     attention = MultiHeadAttention(8, 2, dropout=0.5).double()
