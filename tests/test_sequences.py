@@ -98,7 +98,9 @@ def test_what_was_written_by_others_is_left_to_the_careful_reader(old: bytes, ne
 
 
 @pytest.mark.parametrize(("most", "longest", "symbols"), [(1, 2, 10), (2, 1, 10), (2, 2, 2), (2, 10**9, 10)])
-def test_a_dataset_that_is_larger_than_expected_or_would_become_so_is_not_read(most: int, longest: int, symbols: int) -> None:
+def test_a_dataset_that_is_larger_than_expected_or_would_become_so_is_not_read(
+    most: int, longest: int, symbols: int
+) -> None:
     assert read_jsonl(BytesIO(WRITTEN), most, longest, symbols) is None
 
 
