@@ -77,7 +77,9 @@ def fused_attention(
 class KeyValueCache:
     """Keys and values of the positions that were already seen, in buffers that double when full.
 
-    Doubling keeps the memory linear and the copying amortised: each new position costs one write.
+    Doubling keeps the memory linear and the copying amortised: each new position costs one write. On a CPU the numbers of one
+    feature lie side by side, ``[batch, head, d_head, room]``: the products of a single query with many keys, and of its
+    weights with the values, then run along the memory.
     """
 
     def __init__(self) -> None:
@@ -100,7 +102,10 @@ class KeyValueCache:
             return buffer
         batch, head, _, d_head = new.shape
         room = max(16, end) if buffer is None else max(2 * buffer.shape[2], end)
-        grown = new.new_empty(batch, head, room, d_head)
+        if new.device.type == "cpu":
+            grown = new.new_empty(batch, head, d_head, room).transpose(-2, -1)
+        else:
+            grown = new.new_empty(batch, head, room, d_head)
         if buffer is not None:
             grown[:, :, : self.length] = buffer[:, :, : self.length]
         return grown

@@ -255,6 +255,14 @@ def test_the_cache_keeps_the_selected_rows_in_their_order_and_goes_on() -> None:
     assert value.equal(-key)
 
 
+def test_on_a_cpu_the_cache_keeps_the_numbers_of_a_feature_side_by_side() -> None:
+    cache = KeyValueCache()
+    cache.append(draw(3, 1, 5, 2), draw(3, 1, 5, 2))
+    cache.append(draw(3, 1, 20, 2), draw(3, 1, 20, 2))
+    cache.select(torch.tensor([2, 0]))
+    assert [tensor.stride(2) for tensor in cache.all()] == [1, 1]
+
+
 def test_the_cache_copies_rarely() -> None:
     """Doubling: over many single appends the buffer moves a logarithmic number of times."""
     cache = KeyValueCache()
