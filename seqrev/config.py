@@ -90,6 +90,9 @@ class ModelConfig(_Section):
     query_dropout: Probability = Field(
         default=0.0, description="Dropout on the queries of the cross-attention; no few of their features may decide alone."
     )
+    self_query_dropout: Probability = Field(
+        default=0.0, description="Dropout on the queries of the self-attention; what it finds may not matter much."
+    )
     tie_embeddings: StrictBool = Field(
         default=False, description="One matrix for both embeddings and the output, so that every symbol is learned alike."
     )

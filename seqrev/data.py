@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -235,7 +235,7 @@ def write_dataset(config: Config, folder: Path, advance: Callable[[int], None] =
     for split, count in sorted(sizes.items(), key=lambda item: item[0] == "train"):  # training rows last, to be compared
         digest = hashlib.sha256()
         with open_whole(folder / f"{split}.jsonl") as file, ThreadPoolExecutor(max_workers=1) as thread:
-            writing = thread.submit(file.write, b"")
+            writing = thread.submit(_put, b"", file, digest)
             for rows in rows_of(split, count, config):
                 overlap += held_out.count(rows)
                 if split != "train":
@@ -244,8 +244,7 @@ def write_dataset(config: Config, folder: Path, advance: Callable[[int], None] =
                     counts.setdefault(length, dict.fromkeys(sizes, 0))[split] += int(by_length[length])
                 text = rows.to_jsonl(config.task.symbols)
                 writing.result()  # before this chunk, so that there are never more than two in memory
-                thread.submit(digest.update, text)  # like writing, it lets the next rows be drawn meanwhile
-                writing = thread.submit(file.write, text)
+                writing = thread.submit(_put, text, file, digest)  # meanwhile the next rows are drawn
                 advance(len(rows))
             writing.result()
             size = file.tell()
@@ -261,6 +260,11 @@ def write_dataset(config: Config, folder: Path, advance: Callable[[int], None] =
     }
     write_json(folder / "manifest.json", manifest)
     return manifest
+
+
+def _put(text: bytes, file: BinaryIO, digest: "hashlib._Hash") -> None:
+    digest.update(text)
+    file.write(text)
 
 
 class _HeldOut:

@@ -248,7 +248,7 @@ def find_run(spec: str | None, runs_dir: Path, serves: Callable[[Run], bool], wh
         raise InputError(f"No run in {runs_dir} has {what}.", hint)
     path = runs_dir / f"{int(spec):03d}" if re.fullmatch(r"\d{1,9}", spec) else Path(spec)
     if not is_file(path / "run.json"):
-        there = [run.path.name for run in _newest_first(runs_dir)]
+        there = [run.path.name for run in _newest_first(runs_dir) if serves(run)]
         raise InputError(
             f"{shorten(str(path), 80)} is not a run folder: there is no run.json in it."
             + (f" The newest in {runs_dir}: {', '.join(there[:5])}." if there else ""),

@@ -105,19 +105,21 @@ def read_jsonl(file: BinaryIO, most: int, longest: int, symbols: int) -> Sequenc
         where a table of the longest would take many times the memory of the text.
     """
     digits_only = bytes(byte if chr(byte).isdigit() else ord(" ") for byte in range(128)).ljust(256)
-    rows = np.empty((0, longest), integers_for(symbols))
-    blocks = [rows]
-    while lines := file.readlines(BLOCK):
-        text = b"".join(lines)
-        numbers = np.fromstring(text.translate(digits_only), np.int64, sep=" ")
-        lengths = np.array([line.count(b",") // 2 + 1 for line in lines])
-        most -= len(lines)
-        if most < 0 or lengths.max() > longest or len(lines) * longest > 8 * len(text):
+    longest_text = 32 + 2 * (len(str(symbols)) + 2) * longest
+    blocks = [np.empty((0, longest), integers_for(symbols))]
+    room = 0  # bytes of text for which there is no table yet, times eight
+    while text := file.read(BLOCK):
+        text += file.readline(longest_text)
+        lengths = np.array([line.count(b",") // 2 + 1 for line in text.splitlines()])
+        most -= len(lengths)
+        room += 8 * len(text) - len(lengths) * longest
+        if most < 0 or room < 0 or lengths.max() > longest:
             return None
+        numbers = np.fromstring(text.translate(digits_only), np.int64, sep=" ")
         if 2 * lengths.sum() != len(numbers) or numbers.max() >= symbols:
             return None
-        rows = np.full((len(lines), longest), NOTHING, rows.dtype)
-        is_source = np.tile([True, False], len(lines)).repeat(lengths.repeat(2))
+        rows = np.full((len(lengths), longest), NOTHING, blocks[0].dtype)
+        is_source = np.tile([True, False], len(lengths)).repeat(lengths.repeat(2))
         rows[np.arange(longest) < lengths[:, None]] = numbers[is_source]
         if Sequences(rows, lengths).to_jsonl(symbols) != text:
             return None

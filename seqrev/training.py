@@ -149,7 +149,7 @@ class TrainingState:
             raise InputError(f"The checkpoint's optimizer state does not fit: {shorten(wrong[0], 80)}.")
         load_weights(self.model, weights)  # last of the checks: what is refused has changed nothing
         for name, value in own.items():
-            value.copy_(torch.from_numpy(moments[name]))
+            value.copy_(torch.from_numpy(moments[name].copy()))
         self.step, self.validated = step, step if validated else 0
 
 

@@ -1,10 +1,13 @@
 import collections
+import errno
 import hashlib
 import itertools
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 from seqrev import data
 from seqrev.config import Config, TaskConfig, load_config
 from seqrev.data import SPLITS, Split
-from seqrev.errors import InputError, UsageError
+from seqrev.errors import InputError, StorageError, UsageError
 from seqrev.sequences import Sequences
 from tests.conftest import flip_byte
 
@@ -192,6 +195,28 @@ def test_a_dataset_larger_than_a_chunk_is_written_whole_and_reported(tmp_path: P
     assert len(told) >= 5
     rows = [tuple(row["src"]) for row in rows_in(tmp_path / "data", "train")]
     assert rows[: data.CHUNK] != rows[data.CHUNK : 2 * data.CHUNK]  # chunks differ
+
+
+def test_no_write_of_a_dataset_fails_unnoticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are made in a thread, whose errors somebody must ask for."""
+    put, calls, failing = data._put, itertools.count(), -1
+
+    def put_or_fail(text: bytes, file: BinaryIO, digest: Any) -> None:
+        if next(calls) == failing:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        put(text, file, digest)
+
+    monkeypatch.setattr(data, "_put", put_or_fail)
+    config = config_of(f"data.train={2 * data.CHUNK + 5}", "task.max_length=12")
+    data.write_dataset(config, tmp_path / "whole")
+    writes = next(calls)
+    assert writes >= 3 + 5
+    for failing in range(writes):
+        calls, folder = itertools.count(), tmp_path / str(failing)
+        with pytest.raises(StorageError, match="No space left"):
+            data.write_dataset(config, folder)
+        assert not (folder / "manifest.json").exists()
+        assert not list(folder.glob(".*"))
 
 
 def test_a_split_can_be_filled_to_its_capacity(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqrev.errors import InputError, UsageError
-from seqrev.sequences import NOTHING, Sequences, example, read_jsonl, read_sequences
+from seqrev.sequences import BLOCK, NOTHING, Sequences, example, read_jsonl, read_sequences
 
 rows_of_symbols = st.lists(st.lists(st.integers(0, 1_234), min_size=1, max_size=7), min_size=1, max_size=20)
 
@@ -102,6 +102,18 @@ def test_a_dataset_that_is_larger_than_expected_or_would_become_so_is_not_read(
     most: int, longest: int, symbols: int
 ) -> None:
     assert read_jsonl(BytesIO(WRITTEN), most, longest, symbols) is None
+
+
+def test_a_line_without_end_is_not_read_to_its_end() -> None:
+    file = BytesIO(b"1" * (3 * BLOCK))
+    assert read_jsonl(file, 1_000, 10, 10) is None
+    assert file.tell() < 2 * BLOCK
+
+
+def test_a_short_last_block_of_long_sequences_is_read_like_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqrev.sequences.BLOCK", 2_000)
+    rows = [*[[1] * 100] * 20, [2]]
+    assert list(read_jsonl(BytesIO(padded(rows, 100).to_jsonl(10)), 21, 100, 10) or ()) == rows
 
 
 # --- reading what people wrote ----------------------------------------------------------------------------------------

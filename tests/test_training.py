@@ -56,6 +56,7 @@ def tiny(**changes: Any) -> Config:
             "attention_dropout": 0.2,
             "attention_noise": 0.3,
             "query_dropout": 0.1,
+            "self_query_dropout": 0.1,
         },
         "train": {"steps": 7, "batch_size": 4, "lr": 1e-2, "warmup": 2, "validate_every": 3},
     }
@@ -66,7 +67,8 @@ def tiny(**changes: Any) -> Config:
 
 
 NOISE: dict[str, Any] = {
-    f"model__{name}": 0.0 for name in ("dropout", "attention_dropout", "attention_noise", "query_dropout")
+    f"model__{name}": 0.0
+    for name in ("dropout", "attention_dropout", "attention_noise", "query_dropout", "self_query_dropout")
 }
 
 ROWS = Rows(

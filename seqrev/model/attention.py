@@ -77,9 +77,9 @@ def fused_attention(
 class KeyValueCache:
     """Keys and values of the positions that were already seen, in buffers that double when full.
 
-    Doubling keeps the memory linear and the copying amortised: each new position costs one write. On a CPU the numbers of one
-    feature lie side by side, ``[batch, head, d_head, room]``: the products of a single query with many keys, and of its
-    weights with the values, then run along the memory.
+    Doubling keeps the memory linear and the copying amortised: each new position costs one write. On a CPU the numbers of
+    one feature lie side by side, ``[batch, head, d_head, room]``: the products of a single query with many keys, and of
+    its weights with the values, then run along the memory.
     """
 
     def __init__(self) -> None:
@@ -134,9 +134,9 @@ class MultiHeadAttention(nn.Module):
     """
 
     def __init__(
-        self, d_model: int, heads: int, dropout: float = 0.0, noise: float = 0.0, query_dropout: float = 0.0
+        self, d_model: int, heads: int, dropout: float = 0.0, query_dropout: float = 0.0, noise: float = 0.0
     ) -> None:
-        """``dropout`` on the weights, ``noise`` on the scores and ``query_dropout`` act only in training.
+        """``dropout`` on the weights, ``query_dropout`` and ``noise`` on the scores act only in training.
 
         Noise makes attention crisp: a choice that must survive it needs scores that are far apart, and then all of the
         weight is in one place (binary codes are learned in the same way: Salakhutdinov and Hinton, "Semantic Hashing",

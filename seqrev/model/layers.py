@@ -20,9 +20,17 @@ class FeedForward(nn.Sequential):
 class EncoderLayer(nn.Module):
     """Every source position looks at the whole source, then thinks for itself."""
 
-    def __init__(self, d_model: int, heads: int, d_ff: int, dropout: float = 0.0, attention_dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        heads: int,
+        d_ff: int,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        self_query_dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.self_attention = MultiHeadAttention(d_model, heads, attention_dropout)
+        self.self_attention = MultiHeadAttention(d_model, heads, attention_dropout, self_query_dropout)
         self.feed_forward = FeedForward(d_model, d_ff)
         self.self_attention_norm = nn.LayerNorm(d_model)
         self.feed_forward_norm = nn.LayerNorm(d_model)
@@ -81,12 +89,13 @@ class DecoderLayer(nn.Module):
         d_ff: int,
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
-        attention_noise: float = 0.0,
+        self_query_dropout: float = 0.0,
         query_dropout: float = 0.0,
+        attention_noise: float = 0.0,
     ) -> None:
         super().__init__()
-        self.self_attention = MultiHeadAttention(d_model, heads, attention_dropout)
-        self.cross_attention = MultiHeadAttention(d_model, heads, attention_dropout, attention_noise, query_dropout)
+        self.self_attention = MultiHeadAttention(d_model, heads, attention_dropout, self_query_dropout)
+        self.cross_attention = MultiHeadAttention(d_model, heads, attention_dropout, query_dropout, attention_noise)
         self.feed_forward = FeedForward(d_model, d_ff)
         self.self_attention_norm = nn.LayerNorm(d_model)
         self.cross_attention_norm = nn.LayerNorm(d_model)

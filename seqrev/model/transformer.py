@@ -72,7 +72,9 @@ class Transformer(nn.Module):
         relative = config.positions == "relative"  # of the encoder, the decoder, and the decoder looking at the source
         self.relative_biases = nn.Parameter(torch.zeros(3, BUCKETS, config.heads)) if relative else None
         encoder = nn.ModuleList(
-            EncoderLayer(width, config.heads, config.d_ff, config.dropout, config.attention_dropout)
+            EncoderLayer(
+                width, config.heads, config.d_ff, config.dropout, config.attention_dropout, config.self_query_dropout
+            )
             for _ in range(config.encoder_layers)
         )
         decoder = nn.ModuleList(
@@ -82,8 +84,9 @@ class Transformer(nn.Module):
                 config.d_ff,
                 config.dropout,
                 config.attention_dropout,
-                config.attention_noise,
+                config.self_query_dropout,
                 config.query_dropout,
+                config.attention_noise,
             )
             for _ in range(config.decoder_layers)
         )

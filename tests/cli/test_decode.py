@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,8 @@ def test_lines_are_answered_while_more_are_to_come(own_run: Run) -> None:
     )
     assert process.stdin is not None
     assert process.stdout is not None
+    impatience = threading.Timer(60, process.kill)  # or a test that fails would wait for ever
+    impatience.start()
     with process.stdin as stdin, process.stdout as stdout:
         for _ in range(2):
             stdin.write(b"1 2\n" * LINES_AT_ONCE)
@@ -207,6 +210,7 @@ def test_lines_are_answered_while_more_are_to_come(own_run: Run) -> None:
             assert len(set(answers)) == 1
         stdin.close()
         assert stdout.read() == b""
+    impatience.cancel()
     assert process.wait(timeout=60) == 0
 
 

@@ -183,13 +183,18 @@ def test_noise_falls_on_the_cross_attention_alone() -> None:
     assert not cross_one.allclose(cross_two)
 
 
-def test_query_dropout_falls_on_the_cross_attention_alone() -> None:
-    layer = DecoderLayer(WIDTH, HEADS, D_FF, query_dropout=0.5).double()
-    scramble(layer)
+def test_query_dropout_falls_on_every_attention_in_training() -> None:
+    encoder = EncoderLayer(WIDTH, HEADS, D_FF, self_query_dropout=0.5).double()
+    decoder = DecoderLayer(WIDTH, HEADS, D_FF, self_query_dropout=0.5, query_dropout=0.5).double()
+    scramble(encoder)
+    scramble(decoder)
     states, memory = draw(BATCH, TGT, WIDTH), draw(BATCH, SRC, WIDTH, seed=1)
-    (_, self_one, cross_one), (_, self_two, cross_two) = layer(states, memory), layer(states, memory)
-    assert_close(self_one, self_two)
-    assert not cross_one.allclose(cross_two)
+    maps = [(encoder(memory)[1], *decoder(states, memory)[1:]) for _ in range(2)]
+    assert not any(one.allclose(other) for one, other in zip(*maps, strict=True))
+    encoder.eval()
+    decoder.eval()
+    maps = [(encoder(memory)[1], *decoder(states, memory)[1:]) for _ in range(2)]
+    assert all(one.equal(other) for one, other in zip(*maps, strict=True))
 
 
 def test_feed_forward_is_two_matrices_with_a_relu_between() -> None:

@@ -31,6 +31,13 @@ class Mutant(NamedTuple):
 
 MUTANTS = [
     Mutant(
+        "an error of the writing thread is not asked for",
+        "data.py",
+        "            writing.result()\n            size",
+        "            writing.exception()\n            size",
+        "test_data.py::test_no_write_of_a_dataset_fails_unnoticed",
+    ),
+    Mutant(
         "no fsync of a file",
         "files.py",
         "                os.fsync(file.fileno())\n",
