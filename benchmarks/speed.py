@@ -294,14 +294,6 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def describe(threads: int) -> str:
-    """Processor, versions and threads."""
-    told = Path("/proc/cpuinfo")  # on Linux
-    name = re.search(r"model name\s*: (.+)", told.read_text()) if told.exists() else None
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    return f"{name[1] if name else platform.machine()}, {os.cpu_count()} cores, {versions}, {threads} threads"
-
-
 def training_state(rows: list[list[int]], *overrides: str) -> tuple[TrainingState, Batches]:
     """A model of small.yaml, without noise unless asked for, and its batches."""
     config = load_config(SMALL, ["model.attention_noise=0", *overrides])
@@ -330,7 +322,8 @@ def main() -> None:
         return
     torch.set_num_threads(options.threads)
     document = json.loads(options.out.read_text()) if options.out.exists() else {"sections": {}}
-    machine = describe(options.threads)
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {versions}, {options.threads} threads"
     print(machine)
     sections: dict[str, Callable[[], Iterable[Result]]] = {
         "perfect": lambda: time_to_perfect(options.threads),
