@@ -188,7 +188,7 @@ MUTANTS = [
     Mutant(
         "moments not restored",
         "training.py",
-        "value.copy_(torch.from_numpy(moments[name]))",
+        "value.copy_(torch.from_numpy(moments[name].copy()))",
         "pass",
         "test_training.py::test_a_training_that_was_stopped_goes_on_bit_for_bit",
     ),
