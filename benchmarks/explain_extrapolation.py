@@ -19,6 +19,7 @@ from seqrev.task import apply_rule, frame, source_of_output
 
 LENGTHS = (10, 200, 2000)
 OFFSETS = np.arange(-12, 13)
+SOFTER = 16.0  # queries are divided by it while scores are read off the weights, which would underflow
 
 
 def main() -> None:
@@ -34,6 +35,10 @@ def main() -> None:
         figure = draw_attention(model.attention(sequence), f"trained on lengths 1 to 10, length {length}")
         plots.save_figure(figure, arguments.out / f"attention-{length}.png")
     model.model.double()
+    looking = model.model.decoder_layers[0].cross_attention.q_proj
+    with torch.no_grad():
+        looking.weight.div_(SOFTER)
+        looking.bias.div_(SOFTER)
     plots.save_figure(draw_scores(model), arguments.out / "scores.png")
 
 
@@ -58,13 +63,13 @@ def draw_scores(model: Reverser) -> Figure:
 def score_gaps(model: Reverser, length: int) -> tuple[NDArray[np.floating], float]:
     """Mean score at each offset, and the smallest lead over any other position in any row.
 
-    Differences of scores are differences of the logarithms of the weights, which float64 keeps down to exp(−708).
+    Differences of scores are differences of the logarithms of the weights.
     """
     sequences = np.array(fresh_sequences(length, 1, model.config))
     source, target = torch.from_numpy(frame(sequences)), torch.from_numpy(frame(apply_rule(sequences)))
     with torch.inference_mode():
         weights = model.model.attention_maps(source, target[:, :-1]).cross[0][0].mean(0)[:length].numpy()
-    scores = np.log(np.maximum(weights, np.finfo(np.float64).tiny))
+    scores = SOFTER * np.log(weights)
     right = source_of_output(sequences)[0] + 1
     rows = np.arange(length)
     relative = scores - scores[rows, right][:, None]
