@@ -73,17 +73,18 @@ def unfold(changes: list[Any]) -> list[str]:
 
 def report(sweep: dict[str, Any], results: dict[str, Any], path: Path) -> None:
     """Mean over the seeds, and where they differ the smallest and the largest, as Markdown and as a picture."""
-    lengths, seeds = sorted(sweep["lengths"]), sweep["seeds"]
+    lengths = sorted(sweep["lengths"])
     rows: dict[str, list[list[float]]] = {}  # by variant: at each length, each seed
     for name in sweep["variants"]:
-        runs = [results[f"{name} / {seed}"] for seed in seeds if f"{name} / {seed}" in results]
+        runs = [results[f"{name} / {seed}"] for seed in sweep["seeds"] if f"{name} / {seed}" in results]
         if runs:
             rows[name] = [[run.get(str(length), 0.0) for run in runs] for length in lengths]
     lines = ["| variant | " + " | ".join(f"{length:,}" for length in lengths) + " |", "|---" * (len(lengths) + 1) + "|"]
     lines += [f"| {name} | " + " | ".join(map(show, cells)) + " |" for name, cells in rows.items()]
     path.with_suffix(".md").write_text("\n".join(lines) + "\n")
     task = load_config(Path(sweep["base"]), sweep.get("set", ())).task
-    title = f"exact match by length; trained on lengths {task.min_length} to {task.max_length}, {len(seeds)} seeds"
+    seeds = ", ".join(map(str, sweep["seeds"]))
+    title = f"exact match by length; trained on lengths {task.min_length} to {task.max_length}, seeds: {seeds}"
     save_figure(shaded_table(rows, lengths, title), path.with_suffix(".png"))
     print("\n".join(lines))
 
