@@ -215,7 +215,7 @@ def write_dataset(config: Config, folder: Path, advance: Callable[[int], None] =
     Args:
         config: seed, task and data sections decide the content.
         folder: is made if need be.
-        advance: is told how many rows were just written.
+        advance: is told how many rows were just drawn and given to the thread that writes them.
 
     Returns:
         The manifest: rows and SHA-256 of each file, the number of sequences by length, and ``overlap``, the number of

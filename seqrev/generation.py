@@ -27,7 +27,7 @@ def start(config: Config, runs_dir: Path) -> Run:
 
 
 def generate(run: Run, advance: Callable[[int], None] = lambda rows: None) -> dict[str, Any]:
-    """Fill a run's dataset; returns its manifest. ``advance`` is told how many rows were just written.
+    """Fill a run's dataset; returns its manifest. ``advance`` is told how many rows were just drawn.
 
     Raises:
         InputError: another process is at work in this run.

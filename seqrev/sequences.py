@@ -105,9 +105,9 @@ def read_jsonl(file: BinaryIO, most: int, longest: int, symbols: int) -> Sequenc
         where a table of the longest would take many times the memory of the text.
     """
     digits_only = bytes(byte if chr(byte).isdigit() else ord(" ") for byte in range(128)).ljust(256)
-    longest_text = 32 + 2 * (len(str(symbols)) + 2) * longest
+    longest_text = 32 + 2 * (len(str(symbols)) + 2) * longest  # of a line: one without an end is not read to its end
     blocks = [np.empty((0, longest), integers_for(symbols))]
-    room = 0  # bytes of text for which there is no table yet, times eight
+    room = 0  # symbols that the table may still have: eight for each byte that was read
     while text := file.read(BLOCK):
         text += file.readline(longest_text)
         lengths = np.array([line.count(b",") // 2 + 1 for line in text.splitlines()])

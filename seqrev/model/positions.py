@@ -145,7 +145,7 @@ def turn(states: Tensor, angle: Tensor) -> Tensor:
         angle: from ``angles``; broadcasts to ``[batch, head, length, d_head / 2]``.
     """
     cos, sin = angle.cos().to(states), angle.sin().to(states)
-    swapped = states.roll(states.shape[-1] // 2, dims=-1)
+    swapped = states.roll(states.shape[-1] // 2, dims=-1)  # (x₂, x₁): so two products do for all four
     return states * torch.cat((cos, cos), dim=-1) + swapped * torch.cat((-sin, sin), dim=-1)
 
 
