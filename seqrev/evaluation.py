@@ -53,7 +53,8 @@ class Tally:
         n, share, z = self.sequences, self.exact_match, 1.959964
         middle = (share + z * z / (2 * n)) / (1 + z * z / n)
         reach = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-        return max(0.0, middle - reach), min(1.0, middle + reach)
+        # Of none, and of all, one end is known exactly, and rounding would miss it.
+        return middle - reach if share > 0 else 0.0, middle + reach if share < 1 else 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; shares are between 0 and 1."""

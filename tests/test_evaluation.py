@@ -236,6 +236,13 @@ def test_the_interval_is_that_of_the_literature(exact: int, of: int, low: float,
     assert Tally(of, of - exact).interval == pytest.approx((1 - high, 1 - low), abs=5.1e-5)
 
 
+@given(st.integers(1, 10_000))
+def test_the_interval_ends_at_the_whole_and_at_nothing(of: int) -> None:
+    """Exactly, which the sum of its rounded middle and reach would not always do."""
+    assert Tally(of, of).interval[1] == 1.0
+    assert Tally(of, 0).interval[0] == 0.0
+
+
 @settings(max_examples=50, deadline=None)
 @given(of=st.integers(1, 10_000), data=st.data())
 def test_the_ends_of_the_interval_are_where_the_score_test_just_rejects(of: int, data: st.DataObject) -> None:
