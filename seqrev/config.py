@@ -128,9 +128,9 @@ class ModelConfig(_Section):
 class TrainConfig(_Section):
     """How it is learned."""
 
-    steps: Count = Field(default=1_500, description="Training steps, one batch each.")
+    steps: Count = Field(default=2_000, description="Training steps, one batch each.")
     batch_size: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = Field(default=64, description="Sequences in a batch.")
-    lr: Number = Field(default=3e-3, description="Highest learning rate of Adam, reached after the warm-up.")
+    lr: Number = Field(default=1.5e-3, description="Highest learning rate of Adam, reached after the warm-up.")
     warmup: CountOrZero = Field(default=50, description="Steps over which the learning rate rises from zero.")
     clip: Number = Field(default=1.0, description="Longest gradient (L2 norm over all weights); 0: no clipping.")
     validate_every: Count = Field(default=250, description="Steps between validations; each also saves a checkpoint.")

@@ -109,15 +109,15 @@ def attention_figure(
 
 
 def frames_figure(maps: Sequence[Map], below: Sequence[str], title: Sequence[str]) -> Figure:
-    """A strip of maps, in rows of at most seven, each with some lines of text below it.
+    """A strip of maps, in rows of at most eight, each with some lines of text below it.
 
     Args:
         maps: ``[tgt, src]`` each, of one shape.
         below: what stands below each.
         title: lines above the picture.
     """
-    across = min(7, len(maps))
-    down = -(-len(maps) // across)
+    down = -(-len(maps) // 8)
+    across = -(-len(maps) // down)  # so that no row is much shorter than the others
     height, width = _large_size(maps[0], 1.2)
     step_x, step_y = max(width, 1.25) + 0.15, height + _LINE * (1 + max(text.count("\n") for text in below)) + 0.3
     above = _MARGIN + 0.2 * len(title) + 0.1
