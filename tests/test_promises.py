@@ -50,7 +50,12 @@ def test_extrapolate_is_exact_at_a_hundred_times_its_training_length(seed: int) 
 
 @pytest.mark.parametrize(
     "changes",
-    [["task.max_length=5"], ["task.symbols=2", "data.validation=3", "data.test=3"], ["task.symbols=1000"]],
+    [
+        ["task.max_length=5"],
+        ["task.symbols=2", "data.validation=3", "data.test=3"],
+        ["task.symbols=1000"],
+        ["task.symbols=300", "train.steps=2500"],  # at twice the learning rate one of the symbols was lost
+    ],
     ids=" ".join,
 )
 def test_extrapolate_holds_for_other_alphabets_and_lengths(changes: list[str]) -> None:
