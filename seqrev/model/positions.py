@@ -24,7 +24,7 @@ class Places(NamedTuple):
     bias: Tensor | None = None
     """Added to the scores, ``[batch or 1, head, tgt, src]``."""
     query_scale: Tensor | None = None
-    """Multiplies the queries, ``[tgt, 1]`` or ``[batch, 1, tgt or 1, 1]``."""
+    """Multiplies the queries, ``[batch, 1, 1, 1]``."""
 
 
 NOWHERE = Places()
@@ -35,9 +35,9 @@ def relate(
     config: ModelConfig,
     queries: Tensor,
     keys: Tensor,
-    visible: Tensor,
     new_keys: Tensor | None = None,
     biases: Tensor | None = None,
+    lengths: Tensor | None = None,
 ) -> Places:
     """Everything that a configuration wants attention to know of positions.
 
@@ -45,11 +45,11 @@ def relate(
         config: which scheme.
         queries: positions of the queries, ``[tgt]`` or ``[batch, tgt]``.
         keys: positions of the keys, ``[src]`` or ``[batch, src]``.
-        visible: how many keys each query may see, ``[tgt]`` or ``[batch, 1]``.
         new_keys: positions of those keys that are not cached yet; None: all of them.
         biases: the learned biases of this kind of attention, ``[bucket, head]``; None: the scheme has none. They are
             multiplied by √d_head: Adam moves a weight by about its learning rate a step, and left to itself a single
             number would fall far behind the products of queries and keys.
+        lengths: in cross-attention, the number of keys that each row has, ``[batch, 1]``; only there length scaling acts.
     """
     places = NOWHERE
     if config.positions == "rotary":
@@ -61,9 +61,8 @@ def relate(
         places = places._replace(bias=alibi_bias(queries, keys, config.heads))
     if biases is not None:
         places = places._replace(bias=relative_bias(queries, keys, biases * math.sqrt(config.d_model // config.heads)))
-    if config.length_scaling:
-        scale = length_scale(visible)
-        places = places._replace(query_scale=scale[:, None] if scale.ndim == 1 else scale[:, None, :, None])
+    if config.length_scaling and lengths is not None:
+        places = places._replace(query_scale=length_scale(lengths)[:, :, None, None])
     return places
 
 

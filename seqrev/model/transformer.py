@@ -178,7 +178,7 @@ class Transformer(nn.Module):
     def _relate_source(self, memory: Memory, some: slice = slice(None)) -> Places:
         """What some source positions are told of where all of them stand."""
         biases = None if self.relative_biases is None else self.relative_biases[0]
-        return relate(self.config, memory.positions[:, some], memory.positions, visible=memory.lengths, biases=biases)
+        return relate(self.config, memory.positions[:, some], memory.positions, biases=biases)
 
     def _decode(
         self, target: Tensor, memory: Memory, cache: list[LayerCache] | None, with_weights: bool
@@ -187,21 +187,20 @@ class Transformer(nn.Module):
         seen = past + target.shape[1]
         mask = causal_mask(target.shape[1], seen, target.device) if target.shape[1] > 1 else None
         every = torch.arange(seen, device=target.device)
-        visible = every[past:] + 1
         if memory.table is not None:
             every = memory.table[:, :seen]
         new = every[..., past:]
         states = self._embed(self.target_embedding, self.target_positions, target, new)
         target_biases, source_biases = (None, None) if self.relative_biases is None else self.relative_biases[1:]
-        target_places = relate(self.config, new, every, visible, new_keys=new, biases=target_biases)
+        target_places = relate(self.config, new, every, new_keys=new, biases=target_biases)
         known = bool(cache and cache[0].source.length)  # the source's keys are cached, already turned
         source_places = relate(
             self.config,
             new,
             memory.positions,
-            visible=memory.lengths,
             new_keys=memory.positions[:, :0] if known else memory.positions,
             biases=source_biases,
+            lengths=memory.lengths,
         )
         self_maps, cross_maps = [], []
         for index, layer in enumerate(self.decoder_layers):

@@ -315,11 +315,11 @@ LENGTHS = torch.tensor([[4], [2]])
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned", "none"])
 @pytest.mark.parametrize("others", [{}, {"source_from": "end", "random_positions": 50}])
 def test_additive_schemes_and_none_tell_attention_nothing(positions: str, others: dict[str, str | int]) -> None:
-    assert relate(config(positions=positions, **others), QUERIES, KEYS, LENGTHS) == NOWHERE
+    assert relate(config(positions=positions, **others), QUERIES, KEYS) == NOWHERE
 
 
 def test_rotary_gives_angles_with_the_width_and_the_base_of_a_head() -> None:
-    places = relate(config(positions="rotary", position_base=50), QUERIES, KEYS, LENGTHS)
+    places = relate(config(positions="rotary", position_base=50), QUERIES, KEYS)
     assert (places.bias, places.query_scale) == (None, None)
     assert places.query_angles is not None
     assert places.key_angles is not None
@@ -331,17 +331,17 @@ def test_rotary_gives_angles_with_the_width_and_the_base_of_a_head() -> None:
 
 def test_rotary_turns_only_the_keys_that_are_not_cached() -> None:
     new = torch.tensor([7])
-    places = relate(config(positions="rotary"), QUERIES, KEYS, LENGTHS, new_keys=new)
+    places = relate(config(positions="rotary"), QUERIES, KEYS, new_keys=new)
     assert places.key_angles is not None
     assert places.key_angles.equal(angles(new, 8, 10_000.0))
-    places = relate(config(positions="rotary"), QUERIES, KEYS, LENGTHS, new_keys=KEYS[:, :0])
+    places = relate(config(positions="rotary"), QUERIES, KEYS, new_keys=KEYS[:, :0])
     assert places.key_angles is not None
     assert places.key_angles.shape == (2, 1, 0, 4)
 
 
 def test_alibi_gives_a_bias_to_all_keys_cached_or_not() -> None:
     for new_keys in (None, KEYS[:, :0]):
-        places = relate(config(positions="alibi"), QUERIES, KEYS, LENGTHS, new_keys=new_keys)
+        places = relate(config(positions="alibi"), QUERIES, KEYS, new_keys=new_keys)
         assert (places.query_angles, places.key_angles, places.query_scale) == (None, None, None)
         assert places.bias is not None
         assert places.bias.equal(alibi_bias(QUERIES, KEYS, 2))
@@ -350,7 +350,7 @@ def test_alibi_gives_a_bias_to_all_keys_cached_or_not() -> None:
 def test_relative_gives_every_key_its_bias_cached_or_not_times_the_root_of_a_heads_width() -> None:
     biases = draw(BUCKETS, 2)
     for new_keys in (None, KEYS[:, :0]):
-        places = relate(config(positions="relative"), QUERIES, KEYS, LENGTHS, new_keys=new_keys, biases=biases)
+        places = relate(config(positions="relative"), QUERIES, KEYS, new_keys=new_keys, biases=biases)
         assert (places.query_angles, places.key_angles, places.query_scale) == (None, None, None)
         assert places.bias is not None
         torch.testing.assert_close(places.bias, math.sqrt(8) * relative_bias(QUERIES, KEYS, biases))
@@ -359,7 +359,8 @@ def test_relative_gives_every_key_its_bias_cached_or_not_times_the_root_of_a_hea
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary", "alibi", "none"])
 def test_length_scaling_goes_with_every_scheme(positions: str) -> None:
     plain, scaled = (
-        relate(config(positions=positions, length_scaling=scaling), QUERIES, KEYS, LENGTHS) for scaling in (False, True)
+        relate(config(positions=positions, length_scaling=scaling), QUERIES, KEYS, lengths=LENGTHS)
+        for scaling in (False, True)
     )
     assert plain.query_scale is None
     assert scaled.query_scale is not None
@@ -367,7 +368,7 @@ def test_length_scaling_goes_with_every_scheme(positions: str) -> None:
     assert scaled.query_scale.flatten().tolist() == pytest.approx([math.log(5, 20), math.log(3, 20)])
     for one, other in zip(plain[:3], scaled[:3], strict=True):
         assert (one is None) == (other is None)
-    causal = relate(config(length_scaling=True), QUERIES, KEYS, torch.tensor([19, 20])).query_scale
-    assert causal is not None
-    assert causal.shape == (2, 1)
-    assert causal.flatten().tolist() == pytest.approx([1, math.log(21, 20)])
+
+
+def test_self_attention_is_not_scaled_with_length() -> None:
+    assert relate(config(length_scaling=True), QUERIES, KEYS) == NOWHERE

@@ -342,7 +342,8 @@ def naive_attention(
                 score = (one * other.conj() * torch.exp(1j * distance * frequency)).real.sum()
             else:
                 score = (one * other).sum()
-            score = score / math.sqrt(width) * (math.log(sight + 1, 20) if config.length_scaling else 1)
+            scaled = config.length_scaling and looking is not looked_at
+            score = score / math.sqrt(width) * (math.log(sight + 1, 20) if scaled else 1)
             if config.positions == "alibi":
                 score = score - 2 ** (-8 * (head + 1) / config.heads) * abs(distance)
             if biases is not None:
