@@ -98,7 +98,12 @@ def _train(run: "Run", device: str, console: Console, world: World) -> "Trained"
         from seqrev import experiment
 
         with console.progress(run.config().train.steps, "steps") as progress:
-            return experiment.train(run, device, _Reporter(progress), console.note, stop, world)
+            reporter = _Reporter(progress)
+            trained = experiment.train(run, device, reporter, console.note, stop, world)
+        if not reporter.tokens:
+            more = f"seqrev train --run {run} --steps {2 * trained.steps}"
+            console.note(f"Note: nothing was left to train, all {trained.steps:,} steps were done. To go on: {more}")
+        return trained
 
 
 def _follow(device: str, world: World) -> None:
@@ -154,14 +159,14 @@ class _Reporter:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._loss = self._exact = ""
-        self._tokens, self._since = 0, time.monotonic()
+        self.tokens, self._since = 0, time.monotonic()
 
     def __call__(self, event: "Event") -> None:
         from seqrev.training import Step
 
         if isinstance(event, Step):
-            self._tokens += event.tokens
-            rate = self._tokens / max(time.monotonic() - self._since, 1e-9)
+            self.tokens += event.tokens
+            rate = self.tokens / max(time.monotonic() - self._since, 1e-9)
             if not math.isnan(event.loss):  # it was read
                 self._loss = f"loss {event.loss:.4f}"
             details = f"{self._loss}{self._exact}  lr {event.lr:.1e}  {rate:,.0f} tokens/s"

@@ -101,7 +101,9 @@ def test_a_finished_run_is_left_as_it_is(own_run: Run, cli: Cli) -> None:
     kept = ("metrics.jsonl", "config.yaml", "data/train.jsonl")
     before = [(own_run.path / name).read_bytes() for name in kept]
     stores = [(found.step, found.files) for found in list_checkpoints(own_run.checkpoints)]
-    assert_document(cli("train", "--run", "runs/001", "--json"), "runs/001", 250)
+    result = cli("train", "--run", "runs/001", "--json")
+    assert_document(result, "runs/001", 250)
+    assert "all 250 steps were done. To go on: seqrev train --run runs/001 --steps 500" in result.err
     assert [(own_run.path / name).read_bytes() for name in kept] == before
     assert [(found.step, found.files) for found in list_checkpoints(own_run.checkpoints)] == stores
     assert own_run.record()["status"] == "done"
@@ -112,6 +114,7 @@ def test_a_finished_run_is_trained_further_and_the_difference_is_told(own_run: R
     result = cli("train", "--run", "1", "--steps", "260", "--json")
     assert_document(result, "runs/001", 260)
     assert "would not give the same weights" in result.err
+    assert "nothing was left" not in result.err
     after = history(own_run)
     assert after[: len(before)] == before
     assert [(row["event"], row["step"]) for row in after[len(before) :]] == [("train", 260), ("validation", 260)]
