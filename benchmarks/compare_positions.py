@@ -5,7 +5,7 @@
 
 Once a trained model gets nothing right at some length, it is not asked for longer ones: they count as zero. Each finished
 (variant, seed) is kept in the JSON file, so that an interrupted comparison goes on where it stopped. Delete that file after
-changing the sweep.
+changing the sweep, its base or the code.
 """
 
 import argparse

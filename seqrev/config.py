@@ -107,7 +107,7 @@ class ModelConfig(_Section):
         default=0, description="Spread positions over so many, at random in training (Ruoss et al. 2023); 0: do not."
     )
     length_scaling: StrictBool = Field(
-        default=False, description="Scale the queries of the cross-attention by log(n + 1) / log(20), n the source tokens."
+        default=False, description="Scale the queries of the cross-attention by log(n + 1) / log(20), n source tokens."
     )
     position_base: Annotated[float, BeforeValidator(_not_a_bool), Field(gt=1, allow_inf_nan=False)] = Field(
         default=10_000.0, description="Sets the slowest of the sinusoids, or of the rotary turns: 2π times this, almost."

@@ -35,7 +35,7 @@ from seqrev.task import Array
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 HELD_OUT = 10  # per cent of all sequences that belong to validation, and as many to test
-CHUNK = 32_768  # rows drawn and written at a time, fewer where they are long:
+CHUNK = 32_768  # rows drawn and written at a time (it is part of what a seed means), fewer where they are long:
 SYMBOLS_AT_ONCE = 8_388_608
 ENUMERABLE = 65_536  # up to so many sequences of a length, all of them are listed, and a split's share is exact
 STREAM, EPOCH, FRESH = range(len(SPLITS), len(SPLITS) + 3)  # random streams beside those of the splits

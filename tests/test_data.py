@@ -197,6 +197,12 @@ def test_a_dataset_larger_than_a_chunk_is_written_whole_and_reported(tmp_path: P
     assert rows[: data.CHUNK] != rows[data.CHUNK : 2 * data.CHUNK]  # chunks differ
 
 
+def test_a_seed_means_the_same_dataset_for_ever(tmp_path: Path) -> None:
+    """Who changes what is drawn, the size of a chunk included, changes every training that is repeated, and says so."""
+    manifest = data.write_dataset(Config.model_validate({"data": {"train": 2 * data.CHUNK}}), tmp_path / "data")
+    assert manifest["sha256"] == "48bccaa86806ef8ad998f651e842f8eb210a95bcea6a2ca285e8d7723b8fe4c0"
+
+
 def test_no_write_of_a_dataset_fails_unnoticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are made in a thread, whose errors somebody must ask for."""
     put, calls, failing = data._put, itertools.count(), -1

@@ -190,3 +190,10 @@ def test_a_strip_has_every_map_with_its_words_below() -> None:
         assert place.x0 < x < place.x1
         assert 0 < place.y0 - y < 0.1
     assert len(assert_apart(figure)) == 11
+
+
+@pytest.mark.parametrize(("maps", "rows"), [(8, [8]), (9, [5, 4]), (22, [8, 8, 6])])
+def test_a_strip_has_at_most_eight_maps_in_a_row_and_rows_of_like_length(maps: int, rows: list[int]) -> None:
+    images = small_maps(frames_figure([np.eye(3)] * maps, ["step"] * maps, ["the title"]))
+    heights = [round(place_of(image).y0, 6) for image in images]
+    assert [heights.count(height) for height in sorted(set(heights), reverse=True)] == rows

@@ -24,7 +24,7 @@ class Places(NamedTuple):
     bias: Tensor | None = None
     """Added to the scores, ``[batch or 1, head, tgt, src]``."""
     query_scale: Tensor | None = None
-    """Multiplies the queries, ``[batch, 1, 1, 1]``."""
+    """Multiplies the queries, ``[batch or 1, 1, 1, 1]``."""
 
 
 NOWHERE = Places()
@@ -49,7 +49,8 @@ def relate(
         biases: the learned biases of this kind of attention, ``[bucket, head]``; None: the scheme has none. They are
             multiplied by √d_head: Adam moves a weight by about its learning rate a step, and left to itself a single
             number would fall far behind the products of queries and keys.
-        lengths: in cross-attention, the number of keys that each row has, ``[batch, 1]``; only there length scaling acts.
+        lengths: in cross-attention, the number of keys that each row has, ``[batch or 1, 1]``; only there does length
+            scaling act.
     """
     places = NOWHERE
     if config.positions == "rotary":
