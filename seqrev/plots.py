@@ -177,9 +177,13 @@ def accuracy_by_length(curves: Sequence[Curve], trained: tuple[int, int], title:
         colour, marker = _CYCLE[index % len(_CYCLE)], "osD^vPX*"[index // len(_CYCLE) % 8]
         low, high = zip(*curve.intervals, strict=True)
         axes.fill_between(curve.lengths, low, high, color=colour, alpha=0.12, linewidth=0)
+        if len(curve.lengths) == 1:  # of which the band has no width
+            axes.vlines(curve.lengths, low, high, color=colour, alpha=0.4)
         axes.plot(curve.lengths, curve.exact_match, color=colour, marker=marker, markersize=5, label=labels[index])
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    shown = [*trained, *(length for curve in curves for length in curve.lengths)]
+    crowded = max(shown) > 20_000 * min(shown)  # the labels of 50,000 and 100,000 would touch
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if crowded else (1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(axis="x", labelsize=8)

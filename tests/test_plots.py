@@ -1,4 +1,5 @@
 import io
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -189,6 +191,19 @@ def test_many_lines_can_be_told_apart() -> None:
     curves = [curve(str(number), 0.5) for number in range(30)]
     (axes,) = plots.accuracy_by_length(curves, (1, 10), "").axes
     assert len({(line.get_color(), line.get_marker()) for line in axes.get_lines()}) == 30
+
+
+def test_a_single_length_shows_its_interval_and_no_label_touches_another() -> None:
+    figure = plots.accuracy_by_length([plots.Curve("one", [100_000], [1.0], [(0.2065, 1.0)])], (1, 10), "")
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    (line,) = [one for one in axes.collections if isinstance(one, LineCollection)]
+    assert line.get_segments()[0].tolist() == [[100_000, 0.2065], [100_000, 1.0]]
+    left, right = axes.get_xlim()
+    ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    boxes = [label.get_window_extent() for tick, label in ticks if left <= tick <= right]
+    assert len(boxes) >= 5
+    assert all(one.x1 + 5 < other.x0 for one, other in itertools.pairwise(boxes))
 
 
 def test_accuracy_by_length_can_be_saved(tmp_path: Path) -> None:
