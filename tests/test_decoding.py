@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -355,9 +356,9 @@ def test_teacher_forcing_shows_the_model_no_more_than_a_block_at_once(monkeypatc
     model, widths = loud(0), []
     original = model.decode
 
-    def spy(target: torch.Tensor, *others: object) -> torch.Tensor:
+    def spy(target: torch.Tensor, *others: Any) -> torch.Tensor:
         widths.append(target.shape[1])
-        return original(target, *others)  # type: ignore[arg-type]
+        return original(target, *others)
 
     monkeypatch.setattr(decoding, "BLOCK", block)
     monkeypatch.setattr(model, "decode", spy)

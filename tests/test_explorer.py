@@ -1,3 +1,4 @@
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,19 +144,18 @@ def test_decoding_goes_on_token_by_token(page: Page, arrays: Arrays) -> None:
     emitted = arrays["emitted_tokens"].tolist()
     weights = chosen(arrays, "cross", 2, 0)
 
-    def output() -> str:
-        return page.texts(".bk-Div")[4]
+    def output_is(expected: str) -> bool:
+        return page.texts(".bk-Div")[4] == expected
 
-    assert output() == " ".join(emitted)
+    assert output_is(" ".join(emitted))
     for step in (1, 2, 3, 4, 1):  # after the last token the first one again
         page.click("next token ▶")
-        expected = " ".join(emitted[:step])
-        page.until(lambda expected=expected: output() == expected)  # type: ignore[misc]
+        page.until(functools.partial(output_is, " ".join(emitted[:step])))
         assert f"where {emitted[step - 1]} (step {step}) looks" in page.titles()
         hidden = np.arange(len(emitted))[:, None] >= step
         assert_drawn(page, "cross-attention", np.where(hidden, np.nan, weights))
     page.click("◀ back")
-    assert output() == emitted[0]
+    assert output_is(emitted[0])
 
 
 def test_what_is_not_decoded_yet_cannot_be_pointed_at(page: Page, arrays: Arrays) -> None:

@@ -510,10 +510,15 @@ def test_a_learning_rate_that_is_far_too_large_ends_in_an_error_with_the_weights
     config = tiny(train__lr=1e30, train__warmup=0, train__validate_every=100)
     state = TrainingState(config)
     events, after = [], weights_of(state)
-    with pytest.raises(TrainingError):  # noqa: PT012
+
+    def train() -> None:
+        nonlocal after
         for event in fit(config, ROWS, state):
             events.append(event)
             after = weights_of(state)
+
+    with pytest.raises(TrainingError):
+        train()
     assert events
     assert state.step == events[-1].step < 7
     assert same(after, weights_of(state))
@@ -576,7 +581,7 @@ def test_a_step_that_is_not_logged_reads_nothing_from_the_device(positions: str,
     state.step = 1
     assert math.isnan(train_step(state, BATCH).loss)
     assert math.isnan(train_step(state, BATCH).loss)
-    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+    with pytest.raises(RuntimeError, match="meta"):
         train_step(state, BATCH)  # the fourth, which is logged
 
 

@@ -1,5 +1,6 @@
 """SIGKILL, a failing disk and a full one, at every system call of every kind of write in a run folder."""
 
+import functools
 import itertools
 import os
 import shutil
@@ -69,7 +70,7 @@ def _every_real_call(scene: Scene, seed: int) -> int:
             for at in range(1, times + 1):
                 run = _copy(template, Path(name) / "case")
                 context = f"{scene.name}, {kind} at {call} {at} by strace, seed {seed}"
-                result = strace.traced(lambda: scene.act(run, 4), "-e", f"inject={call}:{fault}:when={at}")  # noqa: B023
+                result = strace.traced(functools.partial(scene.act, run, 4), "-e", f"inject={call}:{fault}:when={at}")
                 assert result.code in ((-signal.SIGKILL,) if kind == "kill" else (0, 3)), f"{context}: {result}"
                 try:
                     _check(scene, run, 4, result.code == 0)
