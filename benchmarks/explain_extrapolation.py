@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from seqrev import plots
 from seqrev.api import Reverser, load
+from seqrev.batches import to_tensors
 from seqrev.data import fresh_sequences
 from seqrev.pictures import draw_attention
-from seqrev.task import apply_rule, frame, source_of_output
+from seqrev.task import source_of_output
 
 LENGTHS = (10, 200, 2000)
 OFFSETS = np.arange(-12, 13)
@@ -66,7 +67,7 @@ def score_gaps(model: Reverser, length: int) -> tuple[NDArray[np.floating], floa
     Differences of scores are differences of the logarithms of the weights.
     """
     sequences = np.array(fresh_sequences(length, 1, model.config))
-    source, target = torch.from_numpy(frame(sequences)), torch.from_numpy(frame(apply_rule(sequences)))
+    source, target = to_tensors(sequences, torch.device("cpu"))
     with torch.inference_mode():
         weights = model.model.attention_maps(source, target[:, :-1]).cross[0][0].mean(0)[:length].numpy()
     scores = SOFTER * np.log(weights)

@@ -23,14 +23,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from seqrev.batches import Batches
+from seqrev.batches import Batches, to_tensors
 from seqrev.config import Config, load_config
 from seqrev.data import rows_of
 from seqrev.files import write_json
 from seqrev.model.positions import sinusoidal
 from seqrev.model.transformer import Transformer
 from seqrev.task import Array, vocabulary_size
-from seqrev.training import TrainingState, learning_rate, to_tensors, token_loss, train_step
+from seqrev.training import TrainingState, learning_rate, token_loss, train_step
 
 PEAK = {"H200": 989.0, "H100 PCIe": 756.0, "H100": 989.0, "A100": 312.0}
 """Dense bfloat16 TFLOP/s in NVIDIA's data sheets (half of the figure "with sparsity"); the first name that fits counts."""

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from gpu import operations  # the benchmark beside this one
 
-from seqrev.batches import Batches
+from seqrev.batches import Batches, to_tensors
 from seqrev.config import Config, load_config
 from seqrev.distributed import World, join
 from seqrev.model import attention
 from seqrev.model.transformer import Transformer
 from seqrev.task import vocabulary_size
-from seqrev.training import TrainingState, to_tensors, token_loss, train_step
+from seqrev.training import TrainingState, token_loss, train_step
 
 BASE = Path("configs/base.yaml")
 SMALL = Path("configs/small.yaml")

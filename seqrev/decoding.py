@@ -12,12 +12,16 @@ import torch
 from torch import Tensor
 
 from seqrev import task
+from seqrev.batches import to_tensors
 from seqrev.errors import InputError
 from seqrev.model.transformer import Transformer
+from seqrev.sequences import places_by_length
 from seqrev.task import BOS, EOS, PAD
 
 PATIENCE = 10  # tokens that an answer may be longer than its source before it counts as endless
-BLOCK = 256  # target tokens that are teacher-forced together
+BLOCK = 256  # target tokens of a sequence that are teacher-forced together
+FORCED_AT_ONCE = 4_096  # source tokens of all sequences that are
+LOGITS_AT_ONCE = 16_777_216
 TOKENS_AT_ONCE = 65_536  # source tokens times beams decoded together
 ROWS_AT_ONCE = 512  # and no more rows: the caches of a CPU then hold what a step works on
 LOGITS_PER_TOKEN = 256  # a vocabulary of more than these times a sequence's tokens counts for more tokens
@@ -138,25 +142,36 @@ def search(
 def teacher_forced(model: Transformer, sources: Sequence[Sequence[int]]) -> list[Decoded]:
     """The most probable token at every step, each step being shown the right output so far. Not what a user gets.
 
-    Decodes over the cache in blocks of the target, so that memory grows linearly with length.
+    Goes through the target in blocks, over the cache, so that memory grows linearly with length.
 
     Args:
         model: in evaluation mode.
         sources: symbols.
     """
-    answers = []
-    for source in sources:
-        device = model.output.weight.device
-        ids = torch.from_numpy(task.frame(np.array([source]))).to(device)
-        target = torch.from_numpy(task.frame(task.apply_rule(np.array([source])))).to(device)
-        memory, cache = model.encode(ids), model.new_cache()
-        logits = [model.decode(block, memory, cache)[0] for block in torch.split(target[:, :-1], BLOCK, dim=1)]
-        log_probabilities = torch.cat(logits).float().log_softmax(-1)
-        right = log_probabilities.gather(1, target[0, 1:, None]).sum()
-        chosen = log_probabilities.argmax(-1).tolist()
-        output = [token - task.FIRST_SYMBOL for token in chosen[:-1]]  # a special token, which is wrong, shows as negative
-        answers.append(Decoded(output, chosen[-1] == EOS, float(right)))
-    return answers
+    answers: list[Decoded | None] = [None] * len(sources)
+    for places in _equally_long(sources, min(FORCED_AT_ONCE, LOGITS_AT_ONCE // model.output.out_features)):
+        source, target = to_tensors(np.array([sources[place] for place in places]), model.output.weight.device)
+        blocks = zip(*(torch.split(part, BLOCK, dim=1) for part in (target[:, :-1], target[:, 1:])), strict=True)
+        memory = model.encode(source, padded=False)
+        cache = model.new_cache() if target.shape[1] - 1 > BLOCK else None
+        chosen, right = [], torch.zeros(len(places), device=source.device)
+        for given, following in blocks:
+            log_probabilities = model.decode(given, memory, cache).float().log_softmax(-1)
+            right += log_probabilities.gather(-1, following[..., None]).sum((1, 2))
+            chosen.append(log_probabilities.argmax(-1))
+        for place, tokens, score in zip(places, torch.cat(chosen, dim=1).tolist(), right.tolist(), strict=True):
+            output = [
+                token - task.FIRST_SYMBOL for token in tokens[:-1]
+            ]  # a special token, which is wrong, shows as negative
+            answers[place] = Decoded(output, tokens[-1] == EOS, score)
+    return [answer for answer in answers if answer is not None]
+
+
+def _equally_long(sources: Sequence[Sequence[int]], tokens: int) -> Iterator[list[int]]:
+    """Indices of sources of one length, so many that together they have about ``tokens`` tokens."""
+    for length, places in places_by_length(np.array([len(source) for source in sources], dtype=np.intp)):
+        rows = max(1, tokens // (length + 2))
+        yield from (places[start : start + rows].tolist() for start in range(0, len(places), rows))
 
 
 def _extend(scores: Tensor, ended: Tensor, log_probabilities: Tensor, beam: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqrev.batches import in_chunks
+from seqrev.batches import in_chunks, to_tensors
 from seqrev.errors import UsageError
 from seqrev.evaluation import evaluate
 from seqrev.interpret import NAMES, Kind, Weights, count_maps
 from seqrev.model.attention import MultiHeadAttention
 from seqrev.model.transformer import Transformer
-from seqrev.task import apply_rule, frame, source_of_output
+from seqrev.task import source_of_output
 
 SWITCHED_OFF_ON = 300  # sequences that are answered with each head switched off
 
@@ -72,7 +72,7 @@ def report(model: Transformer, sources: Sequence[Sequence[int]]) -> Report:
     rows = 0
     device = model.output.weight.device
     for chunk in in_chunks(sources, count_maps(model) * model.config.heads, model.output.out_features):
-        source, target = (torch.from_numpy(frame(symbols)).to(device) for symbols in (chunk, apply_rule(chunk)))
+        source, target = to_tensors(chunk, device)
         with torch.inference_mode():
             maps = model.attention_maps(source, target[:, :-1])
         length = chunk.shape[1]

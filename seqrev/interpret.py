@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqrev.batches import in_chunks
+from seqrev.batches import in_chunks, to_tensors
 from seqrev.decoding import Decoded, decode
 from seqrev.errors import UsageError
 from seqrev.model.transformer import AttentionMaps, Transformer
@@ -165,8 +165,7 @@ def anti_diagonal(model: Transformer, sources: Sequence[Sequence[int]], layer: i
     total: NDArray[np.float64] | None = None
     rows = 0
     for chunk in in_chunks(sources, count_maps(model) * model.config.heads, model.output.out_features):
-        source = torch.from_numpy(frame(chunk)).to(device)
-        target = torch.from_numpy(frame(apply_rule(chunk))).to(device)
+        source, target = to_tensors(chunk, device)
         content = chunk.shape[1]
         with torch.inference_mode():
             weights = model.attention_maps(source, target[:, :-1]).cross[layer - 1][:, :, :content].cpu().numpy()

@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from seqrev.batches import Batches, in_chunks
+from seqrev.batches import Batches, to_tensors
 from seqrev.config import Config, TrainConfig
 from seqrev.data import Split, check_possible, rows_of
+from seqrev.decoding import teacher_forced
 from seqrev.distributed import ALONE, World
 from seqrev.errors import InputError, TrainingError, UsageError, shorten
-from seqrev.evaluation import evaluate
+from seqrev.evaluation import compare, greedy_answers
 from seqrev.interpret import anti_diagonal
 from seqrev.model.transformer import Transformer, least_weights, weight_shapes
 from seqrev.optimizer import Adam
 from seqrev.sequences import Sequences
-from seqrev.task import PAD, Array, apply_rule, frame, vocabulary_size
+from seqrev.task import PAD, Array, vocabulary_size
 
 Arrays = Mapping[str, NDArray[Any]]
 LOOKED_AT = 64  # validation sequences whose attention is scored; scoring all would take as long as answering them
@@ -301,15 +302,6 @@ def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=PAD)
 
 
-def to_tensors(sources: Array, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Symbols ``[rows, length]`` to source and target ids ``[rows, length + 2]``, each from ``<BOS>`` to ``<EOS>``."""
-    source, target = torch.from_numpy(frame(sources)), torch.from_numpy(frame(apply_rule(sources)))
-    if device.type == "cuda":  # a copy from pinned memory does not keep the program waiting
-        return source.pin_memory().to(device, non_blocking=True), target.pin_memory().to(device, non_blocking=True)
-    return source.to(device), target.to(device)
-
-
-@torch.no_grad()
 def validate(state: TrainingState, sources: Sequence[Sequence[int]]) -> Validation:
     """Teacher-forced loss and free-running exact match on held-out sequences.
 
@@ -317,20 +309,14 @@ def validate(state: TrainingState, sources: Sequence[Sequence[int]]) -> Validati
         TrainingError: the loss is not finite.
     """
     state.model.eval()
-    total = tokens = 0.0
-    for group in in_chunks(sources, state.config.model.heads, state.model.output.out_features):
-        source, target = to_tensors(group, state.device)
-        count = target[:, 1:].numel()
-        memory = state.model.encode(source, padded=False)  # as its forward does, which may be compiled for training
-        logits = state.model.decode(target[:, :-1], memory)
-        total += float(token_loss(logits, target[:, 1:])) * count
-        tokens += count
-    if not math.isfinite(total):
+    forced = teacher_forced(state.model, sources)
+    loss = -sum(answer.log_probability for answer in forced) / sum(len(source) + 1 for source in sources)
+    if not math.isfinite(loss):
         raise TrainingError(
-            f"Training stopped at step {state.step}: the validation loss is {total}.",
+            f"Training stopped at step {state.step}: the validation loss is {loss}.",
             f"the same command with --set train.lr={state.config.train.lr / 4:g}",
         )
-    result = evaluate(state.model, sources).overall
+    result = compare(sources, greedy_answers(state.model, sources, forced)).overall
     score, *_ = anti_diagonal(state.model, sources[:LOOKED_AT])
     state.validated = state.step
-    return Validation(state.step, total / tokens, result.exact_match, result.token_accuracy, score.mass, score.hit)
+    return Validation(state.step, loss, result.exact_match, result.token_accuracy, score.mass, score.hit)

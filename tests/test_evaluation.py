@@ -1,8 +1,11 @@
 """Counting right and wrong, by hand-computed examples."""
 
+import functools
+import itertools
 import json
 from collections.abc import Sequence
 from statistics import NormalDist
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqrev import evaluation
-from seqrev.config import ModelConfig
+from seqrev.batches import Batches
+from seqrev.config import Config, ModelConfig
 from seqrev.decoding import Decoded, decode, teacher_forced
 from seqrev.errors import UsageError
 from seqrev.evaluation import (
@@ -22,9 +26,11 @@ from seqrev.evaluation import (
     compare,
     error_kind,
     evaluate,
+    greedy_answers,
     parse_lengths,
 )
 from seqrev.model.transformer import Transformer
+from seqrev.training import TrainingState, train_step
 
 
 def answer(*output: int, finished: bool = True) -> Decoded:
@@ -172,7 +178,7 @@ def test_evaluation_is_free_running_and_passes_on_what_it_was_asked_for(monkeypa
 
     monkeypatch.setattr(evaluation, "decode", spy)
     result = evaluate(model, SOURCES, beam, keep_mistakes=2)
-    assert asked == [(beam, False)]
+    assert asked == [(beam, False)]  # all of them: the model knows nothing
     assert result == compare(SOURCES, decode(model, SOURCES, beam), keep_mistakes=2)
     assert len(result.mistakes) == 2
 
@@ -200,7 +206,8 @@ def test_each_protocol_asks_for_its_own_answers(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(evaluation, "teacher_forced", spy_teacher_forced)
     protocols: tuple[Protocol, ...] = ("free", "length_given", "teacher_forced")
     results = [evaluate(model, SOURCES, beam, protocol, keep_mistakes=3) for protocol in protocols]
-    assert asked == [("decode", beam, False), ("decode", beam, True), ("teacher_forced",)]
+    first = [("teacher_forced",)] if beam == 1 else []
+    assert asked == [*first, ("decode", beam, False), *first, ("decode", beam, True), ("teacher_forced",)]
     expected = [
         decode(model, SOURCES, beam),
         decode(model, SOURCES, beam, length_given=True),
@@ -212,6 +219,49 @@ def test_each_protocol_asks_for_its_own_answers(monkeypatch: pytest.MonkeyPatch,
     ]
     assert results[1].overall.tokens == sum(map(len, SOURCES))
     assert {kind: results[1].errors[kind] for kind in ("early_stop", "overrun")} == {"early_stop": 0, "overrun": 0}
+
+
+@functools.cache
+def half_trained() -> Transformer:
+    """Right on some sequences of its lengths and wrong on others, and on longer ones."""
+    tree = {
+        "task": {"symbols": 3, "min_length": 1, "max_length": 5},
+        "data": {"stream": True, "validation": 20, "test": 20},
+        "model": {"d_model": 32, "heads": 2, "d_ff": 64, "positions": "rotary", "source_from": "end", "position_base": 6},
+        "train": {"steps": 100, "batch_size": 64, "lr": 5e-3, "warmup": 10},
+    }
+    state = TrainingState(Config.model_validate(tree))
+    batches = Batches(state.config, None)
+    for step in range(45):
+        train_step(state, batches[step])
+    return state.model.eval()
+
+
+@pytest.mark.parametrize("length_given", [False, True])
+def test_the_answers_of_greedy_decoding_are_those_of_every_step_taken(
+    monkeypatch: pytest.MonkeyPatch, length_given: bool
+) -> None:
+    model = half_trained()
+    sources = [list(source) for length in (1, 2, 4, 5, 7) for source in itertools.product(range(3), repeat=length)][::7]
+    stepped: list[list[int]] = []
+
+    def spy(model: Transformer, sources: Sequence[Sequence[int]], *others: Any) -> list[Decoded]:
+        stepped.extend(map(list, sources))
+        return decode(model, sources, *others)
+
+    monkeypatch.setattr(evaluation, "decode", spy)
+    answers = greedy_answers(model, sources, teacher_forced(model, sources), length_given)
+    expected = decode(model, sources, 1, length_given)
+    assert [(one.output, one.finished) for one in answers] == [(one.output, one.finished) for one in expected]
+    if not length_given:
+        assert [one.log_probability for one in answers] == pytest.approx(
+            [one.log_probability for one in expected], abs=1e-4
+        )
+    wrong = [
+        source for source, one in zip(sources, expected, strict=True) if one.output != source[::-1] or not one.finished
+    ]
+    assert len(sources) // 5 < len(wrong) < len(sources)
+    assert stepped == wrong or length_given  # teacher forcing asks for the end too, and so decides less
 
 
 # --- the interval -----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from seqrev.checkpoints import list_checkpoints, newest_first, save_checkpoint
 from seqrev.config import Config
 from seqrev.data import load_split
 from seqrev.errors import InputError, TrainingError
-from seqrev.evaluation import evaluate
+from seqrev.evaluation import greedy_answers
 from seqrev.files import write_json
 from seqrev.generation import generate, start
 from seqrev.interpret import anti_diagonal
@@ -194,13 +194,13 @@ def test_a_validation_is_broken_off_and_made_again(
     """It may take minutes, and changes nothing."""
     run, stop = fresh(tmp_path), StopRequest()
 
-    def interrupted(model: Any, sources: Any) -> Any:
+    def interrupted(model: Any, sources: Any, forced: Any) -> Any:
         if newest_step(run) == step - 20:
             stop._handle(15, None)
-        return evaluate(model, sources)
+        return greedy_answers(model, sources, forced)
 
     with monkeypatch.context() as patch:
-        patch.setattr("seqrev.training.evaluate", interrupted)
+        patch.setattr("seqrev.training.greedy_answers", interrupted)
         with pytest.raises(Interrupted) as caught:
             experiment.train(run, "cpu", stop=stop)
     assert caught.value.exit_code == 143

@@ -7,11 +7,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from seqrev.batches import to_tensors
 from seqrev.errors import InputError
 from seqrev.interpret import anti_diagonal
 from seqrev.learning import is_kept, keep, load_frames
 from seqrev.model.transformer import Transformer
-from seqrev.training import TrainingState, to_tensors, token_loss
+from seqrev.training import TrainingState, token_loss
 from tests.conftest import tiny_config
 
 SOURCE = [4, 2, 1]

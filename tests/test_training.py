@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqrev.batches import Batches
+from seqrev.batches import Batches, to_tensors
 from seqrev.config import Config, TrainConfig
 from seqrev.errors import InputError, TrainingError
 from seqrev.evaluation import evaluate
@@ -31,7 +31,6 @@ from seqrev.training import (
     load_weights,
     sample_rows,
     step_bytes,
-    to_tensors,
     token_loss,
     train_step,
     validate,
