@@ -34,9 +34,10 @@ from seqrev.batches import Batches
 from seqrev.config import load_config
 from seqrev.data import load_split, write_dataset
 from seqrev.decoding import decode
+from seqrev.evaluation import evaluate
 from seqrev.model.transformer import Transformer
 from seqrev.sequences import read_sequences
-from seqrev.training import Rows, TrainingState, train_step
+from seqrev.training import Rows, TrainingState, fit, train_step
 
 ROOT = Path(__file__).parent.parent
 SMALL, FAST = ROOT / "configs" / "small.yaml", ROOT / "configs" / "fast.yaml"
@@ -173,7 +174,10 @@ def step_against_products() -> list[Result]:
 
 
 def decoding_short() -> list[Result]:
-    """10,000 held-out sequences of at most ten symbols."""
+    """10,000 held-out sequences of at most ten symbols: answered token by token, and evaluated in one pass."""
+    trained = TrainingState(load_config(FAST))
+    for _ in fit(trained.config, state=trained):
+        pass
     model, peer, rows = Transformer(load_config(SMALL).model, 13).eval(), Plain(True, 0.0).eval(), draw(10_000, 1)
 
     def theirs() -> None:
@@ -181,9 +185,13 @@ def decoding_short() -> list[Result]:
             source, target = batch_of(rows[start : start + 512])
             greedy_for(peer, source, range(1, target.shape[1] - 1))
 
-    own, other = interleaved(2, lambda: decode(model, rows, length_given=True), theirs)
+    works = (lambda: decode(model, rows, length_given=True), lambda: evaluate(trained.model.eval(), rows), theirs)
+    own, evaluated, other = interleaved(3, *works)
+    exact = evaluate(trained.model, rows).overall.exact_match
+    detail = f"a trained model (exact match {exact:.4f}), which must emit <EOS> too; checked in one pass where it is right"
     return [
-        row("decoding 10,000 sequences of length <= 10", own, other, 10.0, "both emit the answer's symbols and no <EOS>")
+        row("decoding 10,000 sequences of length <= 10", own, other, 10.0, "both emit the answer's symbols and no <EOS>"),
+        row("evaluating 10,000 sequences of length <= 10", evaluated, other, None, detail),
     ]
 
 

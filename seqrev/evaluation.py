@@ -10,6 +10,7 @@ import numpy as np
 from seqrev.decoding import Decoded, decode, teacher_forced
 from seqrev.errors import UsageError, shorten
 from seqrev.model.transformer import Transformer
+from seqrev.sequences import places_by_length
 from seqrev.task import EOS, FIRST_SYMBOL, apply_rule
 
 ErrorKind = Literal["early_stop", "overrun", "wrong_token"]
@@ -144,11 +145,8 @@ def greedy_answers(
         length_given: end every answer at the length of its source.
     """
     answers = list(forced)
-    wrong = [
-        place
-        for place, (source, answer) in enumerate(zip(sources, forced, strict=True))
-        if error_kind(apply_rule(np.array(source)).tolist(), answer) is not None
-    ]
+    pairs = zip(_expected(sources), forced, strict=True)
+    wrong = [place for place, (expected, answer) in enumerate(pairs) if error_kind(expected, answer) is not None]
     for place, answer in zip(wrong, decode(model, [sources[place] for place in wrong], 1, length_given), strict=True):
         answers[place] = answer
     return answers
@@ -162,8 +160,7 @@ def compare(
     ``count_end``: whether ``<EOS>`` is among the tokens that are counted; not where the model was not asked for it.
     """
     result = Evaluation()
-    for source, answer in zip(sources, answers, strict=True):
-        expected = apply_rule(np.array(source)).tolist()
+    for source, expected, answer in zip(sources, _expected(sources), answers, strict=True):
         kind = error_kind(expected, answer)
         right = sum(a == b for a, b in zip(expected, answer.output, strict=False))
         ended_right = answer.finished and len(answer.output) == len(expected)
@@ -178,6 +175,16 @@ def compare(
         if kind is not None and len(result.mistakes) < keep_mistakes:
             result.mistakes.append(Mistake(list(source), expected, answer.output, kind))
     return result
+
+
+def _expected(sources: Sequence[Sequence[int]]) -> list[list[int]]:
+    """What the task asks for, of all sequences of a length at once."""
+    expected: list[list[int]] = [[] for _ in sources]
+    for _, places in places_by_length(np.array([len(source) for source in sources], dtype=np.intp)):
+        group = np.array([sources[place] for place in places])
+        for place, answer in zip(places, apply_rule(group).tolist(), strict=True):
+            expected[place] = answer
+    return expected
 
 
 def parse_lengths(text: str) -> list[int]:
