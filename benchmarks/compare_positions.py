@@ -4,11 +4,12 @@
     python benchmarks/compare_positions.py --variant ALiBi   # only this one
 
 Once a trained model gets nothing right at some length, it is not asked for longer ones: they count as zero. Each finished
-(variant, seed) is kept in the JSON file, so that an interrupted comparison goes on where it stopped. Delete that file after
-changing the sweep, its base or the code.
+(variant, seed) is kept in the JSON file with a digest of its configuration: an interrupted comparison goes on where it stopped,
+and what was changed is measured anew. Delete that file after changing the code.
 """
 
 import argparse
+import hashlib
 import json
 import statistics
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ import torch
 import yaml
 from matplotlib.figure import Figure
 
-from seqrev.config import load_config
+from seqrev.config import Config, load_config
 from seqrev.data import fresh_sequences
 from seqrev.evaluation import evaluate
 from seqrev.files import write_json
@@ -41,27 +42,33 @@ def main() -> None:
     torch.set_num_threads(1)
     for seed in sweep["seeds"]:
         for name, changes in sweep["variants"].items():
-            key = f"{name} / {seed}"
-            if key in results or (arguments.variant and name not in arguments.variant):
+            if arguments.variant and name not in arguments.variant:
                 continue
-            results[key] = measure(sweep, changes, seed)
-            print(key, results[key], flush=True)
+            key, config = (
+                f"{name} / {seed}",
+                load_config(Path(sweep["base"]), [*sweep.get("set", ()), *unfold(changes)], seed),
+            )
+            asked = [config.model_dump(), sweep["lengths"], sweep["sequences"]]
+            digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
+            if results.get(key, {}).get("digest") == digest:
+                continue
+            results[key] = {"digest": digest, "exact": measure(config, sweep["lengths"], sweep["sequences"])}
+            print(key, results[key]["exact"], flush=True)
             write_json(path, results)
     report(sweep, results, path)
 
 
-def measure(sweep: dict[str, Any], changes: list[Any], seed: int) -> dict[str, float]:
-    """Train one variant and return its exact match at each length, up to the first where it is zero."""
-    config = load_config(Path(sweep["base"]), [*sweep.get("set", ()), *unfold(changes)], seed)
+def measure(config: Config, lengths: Sequence[int], count: int) -> dict[str, float]:
+    """Train one variant; its exact match on ``count`` sequences of each length, up to the first where it is zero."""
     state = TrainingState(config)
     for _ in fit(config, state=state):
         pass
     state.model.eval()
     exact: dict[str, float] = {}
-    for length in sorted(sweep["lengths"]):
+    for length in sorted(lengths):
         if 0 in exact.values():
             break
-        sequences = fresh_sequences(length, sweep["sequences"], config)
+        sequences = fresh_sequences(length, count, config)
         exact[str(length)] = evaluate(state.model, sequences).overall.exact_match
     return exact
 
@@ -76,7 +83,7 @@ def report(sweep: dict[str, Any], results: dict[str, Any], path: Path) -> None:
     lengths = sorted(sweep["lengths"])
     rows: dict[str, list[list[float]]] = {}  # by variant: at each length, each seed
     for name in sweep["variants"]:
-        runs = [results[f"{name} / {seed}"] for seed in sweep["seeds"] if f"{name} / {seed}" in results]
+        runs = [results[f"{name} / {seed}"]["exact"] for seed in sweep["seeds"] if f"{name} / {seed}" in results]
         if runs:
             rows[name] = [[run.get(str(length), 0.0) for run in runs] for length in lengths]
     lines = ["| variant | " + " | ".join(f"{length:,}" for length in lengths) + " |", "|---" * (len(lengths) + 1) + "|"]

@@ -142,7 +142,7 @@ def test_a_sweep_writes_a_table_a_picture_and_its_numbers(
     compare_positions.main()
     results = json.loads((out / "sweep.json").read_text())
     assert list(results) == ["plain / 0", "turned / 0", "plain / 1", "turned / 1"]
-    for exact in results.values():
+    for exact in (result["exact"] for result in results.values()):
         assert list(exact) == (["3", "8"] if exact["3"] else ["3"])  # nothing right: no longer ones are asked for
         assert all(0 <= share <= 1 and share * 4 == int(share * 4) for share in exact.values())
     table = (out / "sweep.md").read_text().splitlines()
@@ -151,7 +151,7 @@ def test_a_sweep_writes_a_table_a_picture_and_its_numbers(
     for line in table[2:]:
         name, *shown = [cell.strip() for cell in line.strip("|").split("|")]
         for length, text in zip(("3", "8"), shown, strict=True):
-            shares = [results[f"{name} / {seed}"].get(length, 0.0) for seed in (0, 1)]
+            shares = [results[f"{name} / {seed}"]["exact"].get(length, 0.0) for seed in (0, 1)]
             assert abs(float(text.split()[0]) - sum(shares) / 2) <= 0.0051
     assert (out / "sweep.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in out.iterdir()) == ["sweep.json", "sweep.md", "sweep.png"]
@@ -162,18 +162,13 @@ def test_a_sweep_writes_a_table_a_picture_and_its_numbers(
 def test_longer_sequences_are_asked_for_until_nothing_is_right(
     compare_positions: ModuleType, monkeypatch: pytest.MonkeyPatch, shares: dict[int, float], asked: list[int]
 ) -> None:
-    sweep = {
-        "base": REPOSITORY / "configs" / "small.yaml",
-        "set": [*TINY, "train.steps=1"],
-        "lengths": [8, 3],
-        "sequences": 4,
-    }
+    config = load_config(overrides=[*TINY, "train.steps=1", "model.positions=none"])
 
     def evaluate(_: Transformer, sequences: list[list[int]]) -> SimpleNamespace:
         return SimpleNamespace(overall=SimpleNamespace(exact_match=shares[len(sequences[0])]))
 
     monkeypatch.setattr(compare_positions, "evaluate", evaluate)
-    exact = compare_positions.measure(sweep, [["model.positions=none"]], 0)
+    exact = compare_positions.measure(config, [8, 3], 4)
     assert exact == {str(length): shares[length] for length in asked}
 
 
@@ -185,27 +180,47 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(
     results = json.loads(whole)
     del results["turned / 1"]
     (out / "sweep.json").write_text(json.dumps(results))
-    measured: list[tuple[list[str], int]] = []
+    measured: list[tuple[str, int]] = []
     original = compare_positions.measure
 
-    def spy(sweep: dict[str, Any], changes: list[str], seed: int) -> dict[str, float]:
-        measured.append((changes, seed))
-        exact: dict[str, float] = original(sweep, changes, seed)
+    def spy(config: Config, lengths: list[int], count: int) -> dict[str, float]:
+        measured.append((config.model.positions, config.seed))
+        exact: dict[str, float] = original(config, lengths, count)
         return exact
 
     monkeypatch.setattr(compare_positions, "measure", spy)
     compare_positions.main()
-    assert measured == [(["model.positions=rotary", "model.source_from=end"], 1)]
+    assert measured == [("rotary", 1)]
     assert (out / "sweep.json").read_text() == whole
     monkeypatch.setattr(compare_positions, "measure", no_more_work)
     compare_positions.main()
     assert (out / "sweep.json").read_text() == whole
 
 
+def test_what_was_changed_is_measured_anew(
+    compare_positions: ModuleType, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+
+    def spy(config: Config, lengths: list[int], count: int) -> dict[str, float]:
+        seeds.append(config.seed)
+        assert count == 4
+        return {str(length): config.train.steps / 10 for length in lengths}
+
+    monkeypatch.setattr(compare_positions, "measure", spy)
+    compare_positions.main()
+    base = out.parent / "base.yaml"
+    base.write_text(base.read_text().replace("steps: 3", "steps: 4"))
+    compare_positions.main()
+    assert seeds == [0, 0, 1, 1] * 2
+    results = json.loads((out / "sweep.json").read_text())
+    assert all(result["exact"] == {"3": 0.4, "8": 0.4} for result in results.values())
+
+
 def test_one_variant_can_be_asked_for(
     compare_positions: ModuleType, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(compare_positions, "measure", lambda sweep, changes, seed: {"3": 1.0, "8": 0.5 * seed})
+    monkeypatch.setattr(compare_positions, "measure", lambda config, lengths, count: {"3": 1.0, "8": 0.5 * config.seed})
     monkeypatch.setattr("sys.argv", [*sys.argv, "--variant", "turned"])
     compare_positions.main()
     assert list(json.loads((out / "sweep.json").read_text())) == ["turned / 0", "turned / 1"]

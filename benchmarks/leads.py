@@ -1,0 +1,114 @@
+"""What the ingredients of configs/extrapolate.yaml are for: how sure the model is, with each of them and without.
+
+    python benchmarks/leads.py                # five seeds of the recipe, one of each variant: eight minutes on one core
+    python benchmarks/leads.py --seeds 0
+
+Prints two tables. The *lead* is the score of the right source position in the last cross-attention less that of the next
+best, in the head where it is largest: the smallest of all rows of one sequence. The *waves* are how many rotations take
+part in a score: (Σa)² / Σa² over their amplitudes a, the sizes of a query's part times those of a key's. The *margin* is
+the logit of the right token less that of the next best: the smallest of all tokens, teacher-forced.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqrev.batches import to_tensors
+from seqrev.config import Config, load_config
+from seqrev.data import fresh_sequences
+from seqrev.model.transformer import Transformer
+from seqrev.task import source_of_output
+from seqrev.training import TrainingState, fit
+
+BASE = Path("configs/extrapolate.yaml")
+VARIANTS = {
+    "without dropout on queries": ["model.query_dropout=0"],
+    "without that of self-attention": ["model.self_query_dropout=0"],
+    "without noise": ["model.attention_noise=0"],
+    "without any of the three": ["model.query_dropout=0", "model.self_query_dropout=0", "model.attention_noise=0"],
+    "without scaling": ["model.length_scaling=false"],
+    "base 10,000": ["model.position_base=10000"],
+}
+LENGTHS = (10, 200, 1_000, 3_000)  # of which the lead is measured
+COUNTS = {10: 64, 100: 16, 1_000: 4, 3_000: 1}  # sequences of which the margin is
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    """Train, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of the recipe as it is")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    header = ["variant", "seed", *(f"lead at {length:,}" for length in LENGTHS), "waves"]
+    header += [f"margin at {length:,}" for length in COUNTS]
+    print(f"| {' | '.join(header)} |\n{'|---' * len(header)}|")
+    cases = [("the recipe", seed, list[str]()) for seed in arguments.seeds]
+    cases += [(name, 0, changes) for name, changes in VARIANTS.items()]
+    for name, seed, changes in cases:
+        config = load_config(BASE, changes, seed)
+        state = TrainingState(config)
+        for _ in fit(config, state=state):
+            pass
+        cells = [name, str(seed), *measure(state.model.eval(), config)]
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+@torch.inference_mode()
+def measure(model: Transformer, config: Config) -> list[str]:
+    """The cells of one row."""
+    leads = [f"{lead(model, config, length):.0f}" for length in LENGTHS]
+    margins = [f"{margin(model, config, length, count):.1f}" for length, count in COUNTS.items()]
+    return [*leads, f"{waves(model, config):.0f}", *margins]
+
+
+def queries_and_keys(model: Transformer, sequences: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """What the last cross-attention compares, ``[batch, head, tgt, d_head]`` and ``[batch, head, src, d_head]``."""
+    seen: list[tuple[Tensor, Tensor]] = []
+    attention = model.decoder_layers[-1].cross_attention
+    mix = attention.mix
+
+    def spy(query: Tensor, key: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+        seen.append((query, key))
+        return mix(query, key, *others)
+
+    with patch.object(attention, "mix", spy):
+        model(sequences, target)
+    return seen[0]
+
+
+def lead(model: Transformer, config: Config, length: int) -> float:
+    """By how much the right position wins, where it wins least."""
+    sequences = np.array(fresh_sequences(length, 1, config))
+    source, target = to_tensors(sequences, CPU)
+    query, key = queries_and_keys(model, source, target[:, :length])
+    scores = (query @ key.transpose(-2, -1))[0] / query.shape[-1] ** 0.5
+    right = torch.from_numpy(source_of_output(sequences) + 1).expand(len(scores), -1)[..., None]
+    own = scores.gather(-1, right)
+    best = scores.scatter(-1, right, -torch.inf).max(-1, keepdim=True).values
+    return float((own - best)[..., 0].max(0).values.min())
+
+
+def waves(model: Transformer, config: Config) -> float:
+    """How many rotations take part, in the head with the most."""
+    source, target = to_tensors(np.array(fresh_sequences(200, 1, config)), CPU)
+    both = queries_and_keys(model, source, target)
+    query, key = (torch.hypot(*part.chunk(2, dim=-1)).mean(2)[0] for part in both)  # a pair is dimensions i and i + d/2
+    amplitudes = query * key
+    return float((amplitudes.sum(-1) ** 2 / (amplitudes**2).sum(-1)).max())
+
+
+def margin(model: Transformer, config: Config, length: int, count: int) -> float:
+    """By how much the right token wins, where it wins least."""
+    source, target = to_tensors(np.array(fresh_sequences(length, count, config)), CPU)
+    logits, right = model(source, target[:, :-1]), target[:, 1:, None]
+    return float((logits.gather(-1, right) - logits.scatter(-1, right, -torch.inf).max(-1, keepdim=True).values).min())
+
+
+if __name__ == "__main__":
+    main()
