@@ -4,8 +4,8 @@
     python benchmarks/compare_positions.py --variant ALiBi   # only this one
 
 Once a trained model gets nothing right at some length, it is not asked for longer ones: they count as zero. Each finished
-(variant, seed) is kept in the JSON file with a digest of its configuration: an interrupted comparison goes on where it stopped,
-and what was changed is measured anew. Delete that file after changing the code.
+(variant, seed) is kept in the JSON file with a digest of its configuration: an interrupted comparison goes on where it
+stopped, and what was changed is measured anew. Delete that file after changing the code.
 """
 
 import argparse
