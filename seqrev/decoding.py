@@ -1,6 +1,6 @@
 """From a trained model to an answer: greedy and beam search over cached keys and values.
 
-Everything here is free-running: the model sees its own output, and must emit ``<EOS>`` by itself.
+They are free-running: the model sees its own output, and must emit ``<EOS>`` by itself. ``teacher_forced`` is not.
 """
 
 import math
@@ -20,8 +20,8 @@ from seqrev.task import BOS, EOS, PAD
 
 PATIENCE = 10  # tokens that an answer may be longer than its source before it counts as endless
 BLOCK = 256  # target tokens of a sequence that are teacher-forced together
-FORCED_AT_ONCE = 4_096  # source tokens of all sequences that are
-LOGITS_AT_ONCE = 16_777_216
+FORCED_AT_ONCE = 4_096  # source tokens of the sequences that are: more do not fit in the caches of a CPU
+LOGITS_AT_ONCE = 16_777_216  # of those
 TOKENS_AT_ONCE = 65_536  # source tokens times beams decoded together
 ROWS_AT_ONCE = 512  # and no more rows: the caches of a CPU then hold what a step works on
 LOGITS_PER_TOKEN = 256  # a vocabulary of more than these times a sequence's tokens counts for more tokens
