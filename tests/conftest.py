@@ -1,6 +1,7 @@
 """What many tests share: the command line in-process, and one tiny run that was really trained."""
 
 import contextlib
+import importlib.util
 import io
 import itertools
 import json
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 from unittest import mock
 
@@ -79,6 +81,16 @@ def run_main(*arguments: object, stdin: bytes = b"") -> Result:
     finally:
         sys.stdin = before
     return Result(code, out.getvalue(), err.getvalue())
+
+
+def load_benchmark(name: str) -> ModuleType:
+    """``benchmarks/NAME.py`` as a module."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "benchmarks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def run_process(*arguments: object, folder: Path, stdin: bytes = b"", **environment: str) -> Result:

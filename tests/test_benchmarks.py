@@ -1,6 +1,8 @@
-"""The benchmark for GPUs: that its code runs, and that its operations are counted right. What it measures needs a GPU."""
+"""The benchmark for GPUs: that its code runs, and that its operations are counted right; what it measures needs a GPU.
 
-import importlib.util
+And the leads and margins that docs/extrapolation.md tells of, against the attention and the logits themselves.
+"""
+
 import json
 import subprocess
 import sys
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from seqrev.config import load_config
+from seqrev.batches import to_tensors
+from seqrev.config import Config, load_config
+from seqrev.data import fresh_sequences
 from seqrev.model.transformer import Transformer
-from tests.conftest import child_environment
+from tests.conftest import child_environment, load_benchmark
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,12 +25,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def gpu() -> ModuleType:
     """``benchmarks/gpu.py`` as a module."""
-    spec = importlib.util.spec_from_file_location("gpu", ROOT / "benchmarks" / "gpu.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("gpu")
 
 
 def run(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
@@ -79,3 +78,32 @@ def test_operations_are_those_of_the_matrix_products(gpu: ModuleType) -> None:
     for model in (Transformer(config.model, symbols), gpu.Plain(config)):
         assert gpu.operations(model, [batch, batch]) == 8 * expected
     assert torch.get_default_device().type == "cpu"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_leads_and_margins_are_those_of_the_attention_and_the_logits(seed: int) -> None:
+    """On a model that knows nothing, so that both are of either sign."""
+    leads = load_benchmark("leads")
+    shape = {"d_model": 16, "heads": 2, "d_ff": 16, "positions": "rotary", "source_from": "end", "length_scaling": True}
+    config = Config.model_validate({"seed": seed, "model": shape})
+    torch.manual_seed(seed)
+    model = Transformer(config.model, 13).eval().requires_grad_(False)
+    for parameter in model.parameters():
+        parameter.add_(torch.randn_like(parameter), alpha=0.3)
+    sources = fresh_sequences(7, 1, config)
+    source, target = to_tensors(np.array(sources), torch.device("cpu"))
+
+    log_weights = model.attention_maps(source, target[:, :-1]).cross[-1][0].log()  # differ as the scores do
+    gaps = []
+    for step in range(7):
+        right = 7 - step  # <BOS> stands before the source
+        others = [place for place in range(9) if place != right]
+        gaps.append(max(float(head[step, right] - head[step, others].max()) for head in log_weights))
+    assert leads.lead(model, config, 7) == pytest.approx(min(gaps), abs=1e-3)
+
+    gaps = []
+    for step, logits in enumerate(model(source, target[:, :-1])[0].tolist()):
+        own = logits.pop(int(target[0, step + 1]))
+        gaps.append(own - max(logits))
+    assert leads.margin(model, config, 7, 1) == pytest.approx(min(gaps), abs=1e-5)
+    assert 1.0 <= leads.waves(model, config) <= 4.0  # of a head with four pairs

@@ -1,6 +1,5 @@
 """The files in configs/: each is what its first line says, and does what that line promises to someone who types it."""
 
-import importlib.util
 import json
 import re
 import sys
@@ -16,7 +15,7 @@ from seqrev.data import check_possible, fresh_sequences
 from seqrev.evaluation import parse_lengths
 from seqrev.model.transformer import Transformer
 from seqrev.task import vocabulary_size
-from tests.conftest import TINY
+from tests.conftest import TINY, load_benchmark
 
 REPOSITORY = Path(__file__).parents[1]
 FILES = sorted((REPOSITORY / "configs").iterdir())
@@ -63,15 +62,6 @@ def test_the_recipe_trains_on_short_sequences_and_takes_long_ones() -> None:
 
 
 # --- the sweep --------------------------------------------------------------------------------------------------------
-
-
-def load_benchmark(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "benchmarks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def variant_of(sweep: str, variant: str) -> Config:
