@@ -40,22 +40,21 @@ def main() -> None:
     path = arguments.out / f"{arguments.sweep.stem}.json"
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     torch.set_num_threads(1)
+    current: dict[str, Any] = {}  # what was measured with this very configuration
     for seed in sweep["seeds"]:
         for name, changes in sweep["variants"].items():
-            if arguments.variant and name not in arguments.variant:
-                continue
-            key, config = (
-                f"{name} / {seed}",
-                load_config(Path(sweep["base"]), [*sweep.get("set", ()), *unfold(changes)], seed),
-            )
+            key = f"{name} / {seed}"
+            config = load_config(Path(sweep["base"]), [*sweep.get("set", ()), *unfold(changes)], seed)
             asked = [config.model_dump(), sweep["lengths"], sweep["sequences"]]
             digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
-            if results.get(key, {}).get("digest") == digest:
-                continue
-            results[key] = {"digest": digest, "exact": measure(config, sweep["lengths"], sweep["sequences"])}
-            print(key, results[key]["exact"], flush=True)
-            write_json(path, results)
-    report(sweep, results, path)
+            if results.get(key, {}).get("digest") != digest:
+                if arguments.variant and name not in arguments.variant:
+                    continue
+                results[key] = {"digest": digest, "exact": measure(config, sweep["lengths"], sweep["sequences"])}
+                print(key, results[key]["exact"], flush=True)
+                write_json(path, results)
+            current[key] = results[key]
+    report(sweep, current, path)
 
 
 def measure(config: Config, lengths: Sequence[int], count: int) -> dict[str, float]:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from seqrev import plots
 from seqrev.api import Reverser, load
-from seqrev.batches import to_tensors
 from seqrev.data import fresh_sequences
 from seqrev.pictures import draw_attention
 from seqrev.task import source_of_output
+from seqrev.tensors import to_tensors
 
 LENGTHS = (10, 200, 2000)
 OFFSETS = np.arange(-12, 13)

@@ -23,13 +23,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from seqrev.batches import Batches, to_tensors
+from seqrev.batches import Batches
 from seqrev.config import Config, load_config
 from seqrev.data import rows_of
 from seqrev.files import write_json
 from seqrev.model.positions import sinusoidal
 from seqrev.model.transformer import Transformer
 from seqrev.task import Array, vocabulary_size
+from seqrev.tensors import to_tensors
 from seqrev.training import TrainingState, learning_rate, token_loss, train_step
 
 PEAK = {"H200": 989.0, "H100 PCIe": 756.0, "H100": 989.0, "A100": 312.0}

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqrev.batches import to_tensors
 from seqrev.config import Config, load_config
 from seqrev.data import fresh_sequences
 from seqrev.model.transformer import Transformer
 from seqrev.task import source_of_output
+from seqrev.tensors import to_tensors
 from seqrev.training import TrainingState, fit
 
 BASE = Path("configs/extrapolate.yaml")

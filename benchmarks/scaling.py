@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from gpu import operations  # the benchmark beside this one
 
-from seqrev.batches import Batches, to_tensors
+from seqrev.batches import Batches
 from seqrev.config import Config, load_config
 from seqrev.distributed import World, join
 from seqrev.model import attention
 from seqrev.model.transformer import Transformer
 from seqrev.task import vocabulary_size
+from seqrev.tensors import to_tensors
 from seqrev.training import TrainingState, token_loss, train_step
 
 BASE = Path("configs/base.yaml")

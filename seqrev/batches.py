@@ -3,13 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from seqrev.config import Config
 from seqrev.data import EPOCH, STREAM, available_lengths, sample
 from seqrev.sequences import Sequences
-from seqrev.task import Array, apply_rule, frame
+from seqrev.task import Array
 
 SCORES_AT_ONCE = 8_388_608  # attention scores of one layer, or logits, in a forward pass that is not trained on
 
@@ -29,14 +27,6 @@ def in_chunks(sequences: Iterable[Sequence[int]], heads: int, vocabulary: int) -
     for length, group in group_by_length(sequences).items():
         rows = max(1, SCORES_AT_ONCE // max(heads * (length + 2) ** 2, vocabulary * (length + 2)))
         yield from (group[start : start + rows] for start in range(0, len(group), rows))
-
-
-def to_tensors(sources: Array, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Symbols ``[rows, length]`` to source and target ids ``[rows, length + 2]``, each from ``<BOS>`` to ``<EOS>``."""
-    source, target = torch.from_numpy(frame(sources)), torch.from_numpy(frame(apply_rule(sources)))
-    if device.type == "cuda":  # a copy from pinned memory does not keep the program waiting
-        return source.pin_memory().to(device, non_blocking=True), target.pin_memory().to(device, non_blocking=True)
-    return source.to(device), target.to(device)
 
 
 class Batches:

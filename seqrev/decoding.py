@@ -12,16 +12,17 @@ import torch
 from torch import Tensor
 
 from seqrev import task
-from seqrev.batches import to_tensors
 from seqrev.errors import InputError
 from seqrev.model.transformer import Transformer
 from seqrev.sequences import places_by_length
 from seqrev.task import BOS, EOS, PAD
+from seqrev.tensors import to_tensors
 
 PATIENCE = 10  # tokens that an answer may be longer than its source before it counts as endless
-BLOCK = 256  # target tokens of a sequence that are teacher-forced together
+BLOCK = 256  # target tokens of a sequence that are teacher-forced together, at most
 FORCED_AT_ONCE = 4_096  # source tokens of the sequences that are: more do not fit in the caches of a CPU
-LOGITS_AT_ONCE = 16_777_216  # of those
+FORCED_SCORES = 4_194_304  # attention scores of a layer that are in memory for it
+LOGITS_AT_ONCE = 16_777_216
 TOKENS_AT_ONCE = 65_536  # source tokens times beams decoded together
 ROWS_AT_ONCE = 512  # and no more rows: the caches of a CPU then hold what a step works on
 LOGITS_PER_TOKEN = 256  # a vocabulary of more than these times a sequence's tokens counts for more tokens
@@ -139,39 +140,54 @@ def search(
 
 
 @torch.inference_mode()
-def teacher_forced(model: Transformer, sources: Sequence[Sequence[int]]) -> list[Decoded]:
+def teacher_forced(
+    model: Transformer, sources: Sequence[Sequence[int]], length_given: bool = False, give_up: bool = False
+) -> list[Decoded]:
     """The most probable token at every step, each step being shown the right output so far. Not what a user gets.
 
-    Goes through the target in blocks, over the cache, so that memory grows linearly with length.
+    Goes through the targets in blocks, over the cache, so that memory grows linearly with length.
 
     Args:
         model: in evaluation mode.
         sources: symbols.
+        length_given: do not ask for ``<EOS>``.
+        give_up: answers that are wrong may break off after the first mistake.
     """
     answers: list[Decoded | None] = [None] * len(sources)
-    for places in _equally_long(sources, min(FORCED_AT_ONCE, LOGITS_AT_ONCE // model.output.out_features)):
-        source, target = to_tensors(np.array([sources[place] for place in places]), model.output.weight.device)
-        blocks = zip(*(torch.split(part, BLOCK, dim=1) for part in (target[:, :-1], target[:, 1:])), strict=True)
-        memory = model.encode(source, padded=False)
-        cache = model.new_cache() if target.shape[1] - 1 > BLOCK else None
-        chosen, right = [], torch.zeros(len(places), device=source.device)
-        for given, following in blocks:
-            log_probabilities = model.decode(given, memory, cache).float().log_softmax(-1)
-            right += log_probabilities.gather(-1, following[..., None]).sum((1, 2))
-            chosen.append(log_probabilities.argmax(-1))
-        for place, tokens, score in zip(places, torch.cat(chosen, dim=1).tolist(), right.tolist(), strict=True):
-            output = [
-                token - task.FIRST_SYMBOL for token in tokens[:-1]
-            ]  # a special token, which is wrong, shows as negative
-            answers[place] = Decoded(output, tokens[-1] == EOS, score)
+    heads, vocabulary = model.config.heads, model.output.out_features
+    for length, places in places_by_length(np.array([len(source) for source in sources], dtype=np.intp)):
+        at_once = max(1, min(FORCED_AT_ONCE // (length + 2), LOGITS_AT_ONCE // vocabulary))
+        block = min(FORCED_SCORES // (at_once * heads * (length + 2)), LOGITS_AT_ONCE // (at_once * vocabulary), BLOCK)
+        for start in range(0, len(places), at_once):
+            rows = places[start : start + at_once].tolist()
+            source, target = to_tensors(np.array([sources[row] for row in rows]), model.output.weight.device)
+            asked = target[:, 1 : length + 1 if length_given else length + 2]
+            chosen, scores = _force(model, source, target, asked, max(1, block), give_up)
+            for row, tokens, score in zip(rows, chosen.tolist(), scores.tolist(), strict=True):
+                output = [token - task.FIRST_SYMBOL for token in tokens[:length]]  # a special token shows as negative
+                ended = length_given or tokens[length:] == [EOS]
+                answers[row] = Decoded(output, ended, score)
     return [answer for answer in answers if answer is not None]
 
 
-def _equally_long(sources: Sequence[Sequence[int]], tokens: int) -> Iterator[list[int]]:
-    """Indices of sources of one length, so many that together they have about ``tokens`` tokens."""
-    for length, places in places_by_length(np.array([len(source) for source in sources], dtype=np.intp)):
-        rows = max(1, tokens // (length + 2))
-        yield from (places[start : start + rows].tolist() for start in range(0, len(places), rows))
+def _force(
+    model: Transformer, source: Tensor, target: Tensor, asked: Tensor, block: int, give_up: bool
+) -> tuple[Tensor, Tensor]:
+    """The most probable tokens, ``[rows, asked]`` or fewer, and the log-probability of those asked for, ``[rows]``."""
+    memory = model.encode(source, padded=False)
+    cache = model.new_cache() if asked.shape[1] > block else None
+    right = torch.ones(len(source), dtype=torch.bool, device=source.device)
+    chosen, scores = [], torch.zeros(len(source), device=source.device)
+    for start in range(0, asked.shape[1], block):
+        labels = asked[:, start : start + block]
+        logits = model.decode(target[:, start : start + labels.shape[1]], memory, cache)
+        log_probabilities = logits.float().log_softmax(-1)
+        scores += log_probabilities.gather(-1, labels[..., None]).sum((1, 2))
+        chosen.append(log_probabilities.argmax(-1))
+        right &= (chosen[-1] == labels).all(-1)
+        if give_up and not right.any():
+            break
+    return torch.cat(chosen, dim=1), scores
 
 
 def _extend(scores: Tensor, ended: Tensor, log_probabilities: Tensor, beam: int) -> tuple[Tensor, Tensor, Tensor]:

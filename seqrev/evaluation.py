@@ -122,7 +122,8 @@ def evaluate(
         return compare(sources, teacher_forced(model, sources), keep_mistakes)
     length_given = protocol == "length_given"
     if beam == 1:
-        answers = greedy_answers(model, sources, teacher_forced(model, sources), length_given)
+        forced = teacher_forced(model, sources, length_given, give_up=True)
+        answers = greedy_answers(model, sources, forced, length_given)
     else:
         answers = decode(model, sources, beam, length_given)
     return compare(sources, answers, keep_mistakes, count_end=not length_given)
@@ -136,12 +137,13 @@ def greedy_answers(
     The first token is predicted before anything of the right output is shown. If it is right, the model's own output so
     far is the right output so far, and the second prediction saw what it would have seen in free running; and so on to the
     end. Where every teacher-forced prediction is right, the free-running answer is therefore the same, and it was found in
-    one parallel pass. (The two compute the same numbers in another order: a tie within rounding may fall differently.)
+    one parallel pass. (Where two tokens are equally probable, or as good as, the two ways may choose differently: they
+    compute the same numbers in another order.)
 
     Args:
         model: in evaluation mode.
         sources: symbols.
-        forced: of ``teacher_forced``, on the same sources.
+        forced: of ``teacher_forced``, on the same sources, with the same ``length_given``.
         length_given: end every answer at the length of its source.
     """
     answers = list(forced)

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqrev.batches import in_chunks, to_tensors
+from seqrev.batches import in_chunks
 from seqrev.errors import UsageError
 from seqrev.evaluation import evaluate
 from seqrev.interpret import NAMES, Kind, Weights, count_maps
 from seqrev.model.attention import MultiHeadAttention
 from seqrev.model.transformer import Transformer
 from seqrev.task import source_of_output
+from seqrev.tensors import to_tensors
 
 SWITCHED_OFF_ON = 300  # sequences that are answered with each head switched off
 

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqrev.batches import in_chunks, to_tensors
+from seqrev.batches import in_chunks
 from seqrev.decoding import Decoded, decode
 from seqrev.errors import UsageError
 from seqrev.model.transformer import AttentionMaps, Transformer
 from seqrev.task import apply_rule, frame, source_of_output
+from seqrev.tensors import to_tensors
 
 Weights = NDArray[np.float32]
 Kind = Literal["cross", "encoder", "decoder"]

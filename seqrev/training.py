@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from seqrev.batches import Batches, to_tensors
+from seqrev.batches import Batches
 from seqrev.config import Config, TrainConfig
 from seqrev.data import Split, check_possible, rows_of
 from seqrev.decoding import teacher_forced
@@ -27,6 +27,7 @@ from seqrev.model.transformer import Transformer, least_weights, weight_shapes
 from seqrev.optimizer import Adam
 from seqrev.sequences import Sequences
 from seqrev.task import PAD, Array, vocabulary_size
+from seqrev.tensors import to_tensors
 
 Arrays = Mapping[str, NDArray[Any]]
 LOOKED_AT = 64  # validation sequences whose attention is scored; scoring all would take as long as answering them
@@ -310,7 +311,7 @@ def validate(state: TrainingState, sources: Sequence[Sequence[int]]) -> Validati
     """
     state.model.eval()
     forced = teacher_forced(state.model, sources)
-    loss = -sum(answer.log_probability for answer in forced) / sum(len(source) + 1 for source in sources)
+    loss = sum(-answer.log_probability for answer in forced) / sum(len(source) + 1 for source in sources)
     if not math.isfinite(loss):
         raise TrainingError(
             f"Training stopped at step {state.step}: the validation loss is {loss}.",

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from seqrev.batches import to_tensors
 from seqrev.config import Config, load_config
 from seqrev.data import fresh_sequences
 from seqrev.model.transformer import Transformer
+from seqrev.tensors import to_tensors
 from tests.conftest import child_environment, load_benchmark
 
 ROOT = Path(__file__).parents[1]

@@ -201,10 +201,14 @@ def test_what_was_changed_is_measured_anew(
     compare_positions.main()
     base = out.parent / "base.yaml"
     base.write_text(base.read_text().replace("steps: 3", "steps: 4"))
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.argv", [*sys.argv, "--variant", "turned"])
+        compare_positions.main()
+    assert seeds == [0, 0, 1, 1, 0, 1]
+    assert (out / "sweep.md").read_text().splitlines()[2:] == ["| turned | 0.40 | 0.40 |"]  # nothing that is out of date
     compare_positions.main()
-    assert seeds == [0, 0, 1, 1] * 2
-    results = json.loads((out / "sweep.json").read_text())
-    assert all(result["exact"] == {"3": 0.4, "8": 0.4} for result in results.values())
+    assert seeds == [0, 0, 1, 1, 0, 1, 0, 1]
+    assert (out / "sweep.md").read_text().splitlines()[2:] == ["| plain | 0.40 | 0.40 |", "| turned | 0.40 | 0.40 |"]
 
 
 def test_one_variant_can_be_asked_for(

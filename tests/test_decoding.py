@@ -15,7 +15,7 @@ from seqrev import decoding
 from seqrev.config import ModelConfig
 from seqrev.decoding import PATIENCE, Decoded, decode, search, teacher_forced
 from seqrev.errors import InputError
-from seqrev.model.transformer import Transformer
+from seqrev.model.transformer import Memory, Transformer
 from seqrev.task import BOS, EOS, FIRST_SYMBOL, PAD, vocabulary_size
 
 SEEDS = range(8)
@@ -365,6 +365,53 @@ def test_teacher_forcing_shows_the_model_no_more_than_a_block_at_once(monkeypatc
     teacher_forced(model, [[1, 2, 3, 4, 0, 1, 2]])
     assert sum(widths) == 8  # BOS and seven symbols
     assert max(widths) == block
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"), [("FORCED_AT_ONCE", 20), ("FORCED_AT_ONCE", 1), ("LOGITS_AT_ONCE", 40), ("FORCED_SCORES", 100)]
+)
+def test_teacher_forcing_holds_no_more_at_once_than_it_may(monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None:
+    model, sources, sizes = loud(0), rows(count=40), []
+    expected = teacher_forced(model, sources)
+    original = model.decode
+
+    def spy(target: torch.Tensor, memory: Memory, *others: Any) -> torch.Tensor:
+        count, source = memory.states.shape[:2]
+        taken = {
+            "FORCED_AT_ONCE": count * source,
+            "LOGITS_AT_ONCE": target.numel() * model.output.out_features,
+            "FORCED_SCORES": target.numel() * source * model.config.heads,
+        }
+        sizes.append((taken[limit], count, target.shape[1]))
+        return original(target, memory, *others)
+
+    monkeypatch.setattr(decoding, limit, value)
+    monkeypatch.setattr(model, "decode", spy)
+    answers = teacher_forced(model, sources)
+    assert [(one.output, one.finished) for one in answers] == [(one.output, one.finished) for one in expected]
+    assert any(count > 1 for _, count, _ in sizes) or value == 1
+    for size, count, width in sizes:
+        least = {"FORCED_AT_ONCE": count == 1, "LOGITS_AT_ONCE": count == width == 1, "FORCED_SCORES": width == 1}
+        assert size <= value or least[limit]
+
+
+def test_teacher_forcing_gives_up_where_all_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, source = with_bias(loud(0), BOS=1e3), [1, 2, 3, 4, 0, 1, 2]
+    monkeypatch.setattr(decoding, "BLOCK", 3)
+    (whole,), (broken_off,) = teacher_forced(model, [source]), teacher_forced(model, [source], give_up=True)
+    assert len(whole.output) == 7
+    assert broken_off.output == whole.output[:3]
+    assert not broken_off.finished
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_with_the_length_given_teacher_forcing_asks_for_the_symbols_alone(seed: int) -> None:
+    model, sources = loud(seed), rows(seed=seed)
+    for source, answer in zip(sources, teacher_forced(model, sources, length_given=True), strict=True):
+        right = [symbol + FIRST_SYMBOL for symbol in source[::-1]]
+        assert answer.finished
+        assert len(answer.output) == len(source)
+        assert answer.log_probability == pytest.approx(log_probability(model, source, right), abs=CLOSE)
 
 
 @pytest.mark.parametrize("eos", [1e3, -1e3])

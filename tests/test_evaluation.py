@@ -1,5 +1,6 @@
 """Counting right and wrong, by hand-computed examples."""
 
+import copy
 import functools
 import itertools
 import json
@@ -30,6 +31,7 @@ from seqrev.evaluation import (
     parse_lengths,
 )
 from seqrev.model.transformer import Transformer
+from seqrev.task import EOS
 from seqrev.training import TrainingState, train_step
 
 
@@ -198,16 +200,20 @@ def test_each_protocol_asks_for_its_own_answers(monkeypatch: pytest.MonkeyPatch,
         asked.append(("decode", beam, length_given))
         return decode(model, sources, beam, length_given)
 
-    def spy_teacher_forced(model: Transformer, sources: Sequence[Sequence[int]]) -> list[Decoded]:
-        asked.append(("teacher_forced",))
-        return teacher_forced(model, sources)
+    def spy_teacher_forced(
+        model: Transformer, sources: Sequence[Sequence[int]], length_given: bool = False, give_up: bool = False
+    ) -> list[Decoded]:
+        asked.append(("teacher_forced", length_given, give_up))
+        return teacher_forced(model, sources, length_given, give_up)
 
     monkeypatch.setattr(evaluation, "decode", spy_decode)
     monkeypatch.setattr(evaluation, "teacher_forced", spy_teacher_forced)
     protocols: tuple[Protocol, ...] = ("free", "length_given", "teacher_forced")
     results = [evaluate(model, SOURCES, beam, protocol, keep_mistakes=3) for protocol in protocols]
-    first = [("teacher_forced",)] if beam == 1 else []
-    assert asked == [*first, ("decode", beam, False), *first, ("decode", beam, True), ("teacher_forced",)]
+    free, length_given = [("decode", beam, False)], [("decode", beam, True)]
+    if beam == 1:
+        free, length_given = [("teacher_forced", False, True), *free], [("teacher_forced", True, True), *length_given]
+    assert asked == [*free, *length_given, ("teacher_forced", False, False)]
     expected = [
         decode(model, SOURCES, beam),
         decode(model, SOURCES, beam, length_given=True),
@@ -237,11 +243,14 @@ def half_trained() -> Transformer:
     return state.model.eval()
 
 
+@pytest.mark.parametrize("give_up", [False, True])
 @pytest.mark.parametrize("length_given", [False, True])
+@pytest.mark.parametrize("eos", [0.0, 1.5, -1.5], ids=["as trained", "ends too early", "ends too late"])
 def test_the_answers_of_greedy_decoding_are_those_of_every_step_taken(
-    monkeypatch: pytest.MonkeyPatch, length_given: bool
+    monkeypatch: pytest.MonkeyPatch, eos: float, length_given: bool, give_up: bool
 ) -> None:
-    model = half_trained()
+    model = copy.deepcopy(half_trained()).requires_grad_(False)
+    model.output.bias[EOS] += eos
     sources = [list(source) for length in (1, 2, 4, 5, 7) for source in itertools.product(range(3), repeat=length)][::7]
     stepped: list[list[int]] = []
 
@@ -250,18 +259,20 @@ def test_the_answers_of_greedy_decoding_are_those_of_every_step_taken(
         return decode(model, sources, *others)
 
     monkeypatch.setattr(evaluation, "decode", spy)
-    answers = greedy_answers(model, sources, teacher_forced(model, sources), length_given)
+    answers = greedy_answers(model, sources, teacher_forced(model, sources, length_given, give_up), length_given)
     expected = decode(model, sources, 1, length_given)
     assert [(one.output, one.finished) for one in answers] == [(one.output, one.finished) for one in expected]
-    if not length_given:
-        assert [one.log_probability for one in answers] == pytest.approx(
-            [one.log_probability for one in expected], abs=1e-4
-        )
-    wrong = [
-        source for source, one in zip(sources, expected, strict=True) if one.output != source[::-1] or not one.finished
-    ]
+    assert [one.log_probability for one in answers] == pytest.approx([one.log_probability for one in expected], abs=1e-4)
+    pairs = list(zip(sources, expected, strict=True))
+    wrong = [source for source, one in pairs if one.output != source[::-1] or not one.finished]
     assert len(sources) // 5 < len(wrong) < len(sources)
-    assert stepped == wrong or length_given  # teacher forcing asks for the end too, and so decides less
+    if not length_given:
+        assert stepped == wrong
+    else:  # where <EOS> was the most probable, forcing cannot tell which symbol would have been chosen
+        assert len(wrong) <= len(stepped) < len(sources)
+        assert all(source in stepped for source in wrong)
+    if eos < 0 and not length_given:  # these have the right symbols, and no end
+        assert any(one.output[: len(source)] == source[::-1] for source, one in pairs if source in wrong)
 
 
 # --- the interval -----------------------------------------------------------------------------------------------------

@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from seqrev.batches import to_tensors
 from seqrev.errors import InputError
 from seqrev.interpret import anti_diagonal
 from seqrev.learning import is_kept, keep, load_frames
 from seqrev.model.transformer import Transformer
+from seqrev.tensors import to_tensors
 from seqrev.training import TrainingState, token_loss
 from tests.conftest import tiny_config
 

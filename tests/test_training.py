@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqrev.batches import Batches, to_tensors
+from seqrev.batches import Batches
 from seqrev.config import Config, TrainConfig
 from seqrev.errors import InputError, TrainingError
 from seqrev.evaluation import evaluate
 from seqrev.task import BOS, EOS, PAD
+from seqrev.tensors import to_tensors
 from seqrev.training import (
     Event,
     Rows,

@@ -71,6 +71,8 @@ def fused_attention(
     if bias is not None:
         bias = bias.to(query)
         mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
+    # Cached keys and values lie feature by feature on a CPU; the kernel wants a position's features side by side.
+    key, value = (part if part.stride(-1) == 1 else part.contiguous() for part in (key, value))
     return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
 
 

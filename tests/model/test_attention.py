@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from seqrev.model.attention import KeyValueCache, MultiHeadAttention, attention_weights, fused_attention
@@ -156,6 +157,14 @@ def test_the_fused_kernel_mixes_values_as_the_weights_do(kind: str, with_bias: b
     assert_close(
         fused_attention(query, key, value, mask, bias=bias), attention_weights(query, key, mask, bias=bias) @ value
     )
+
+
+def test_cached_keys_and_values_are_no_hindrance_to_the_fused_kernel() -> None:
+    query, cache = draw(BATCH, HEADS, TGT, D_HEAD), KeyValueCache()
+    key, value = cache.append(draw(BATCH, HEADS, SRC, D_HEAD, seed=1), draw(BATCH, HEADS, SRC, D_HEAD, seed=2))
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):  # else an error
+        mixed = fused_attention(query, key, value)
+    assert_close(mixed, attention_weights(query, key) @ value)
 
 
 def test_the_kernel_is_fused_only_where_nobody_asks_for_weights_and_no_noise_is_added(
