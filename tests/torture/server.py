@@ -27,7 +27,7 @@ PLACES = {
     "generation": ("seqrev.generation", "write_dataset"),
     "epoch": ("seqrev.batches", "Batches._plan_epoch"),
     "training": ("seqrev.training", "train_step"),
-    "validation": ("seqrev.training", "evaluate"),
+    "validation": ("seqrev.training", "greedy_answers"),
     "saving": ("seqrev.experiment", "save_checkpoint"),
     "drawing": ("seqrev.plots", "save_figure"),
 }
