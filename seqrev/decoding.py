@@ -21,7 +21,7 @@ from seqrev.tensors import to_tensors
 PATIENCE = 10  # tokens that an answer may be longer than its source before it counts as endless
 BLOCK = 256  # target tokens of a sequence that are teacher-forced together, at most
 FORCED_AT_ONCE = 4_096  # source tokens of the sequences that are: more do not fit in the caches of a CPU
-FORCED_SCORES = 4_194_304  # attention scores of a layer that are in memory for it
+FORCED_SCORES = 8_388_608  # attention scores of a layer that are in memory for it
 LOGITS_AT_ONCE = 16_777_216
 TOKENS_AT_ONCE = 65_536  # source tokens times beams decoded together
 ROWS_AT_ONCE = 512  # and no more rows: the caches of a CPU then hold what a step works on
@@ -175,7 +175,7 @@ def _force(
 ) -> tuple[Tensor, Tensor]:
     """The most probable tokens, ``[rows, asked]`` or fewer, and the log-probability of those asked for, ``[rows]``."""
     memory = model.encode(source, padded=False)
-    cache = model.new_cache() if asked.shape[1] > block else None
+    cache = model.new_cache(one_query=False) if asked.shape[1] > block else None
     right = torch.ones(len(source), dtype=torch.bool, device=source.device)
     chosen, scores = [], torch.zeros(len(source), device=source.device)
     for start in range(0, asked.shape[1], block):

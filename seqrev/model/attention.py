@@ -71,20 +71,21 @@ def fused_attention(
     if bias is not None:
         bias = bias.to(query)
         mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
-    # Cached keys and values lie feature by feature on a CPU; the kernel wants a position's features side by side.
-    key, value = (part if part.stride(-1) == 1 else part.contiguous() for part in (key, value))
     return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
 
 
 class KeyValueCache:
     """Keys and values of the positions that were already seen, in buffers that double when full.
 
-    Doubling keeps the memory linear and the copying amortised: each new position costs one write. On a CPU the numbers of
-    one feature lie side by side, ``[batch, head, d_head, room]``: the products of a single query with many keys, and of
-    its weights with the values, then run along the memory.
+    Doubling keeps the memory linear and the copying amortised: each new position costs one write.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, one_query: bool = True) -> None:
+        """``one_query``: made for one query at a time. On a CPU the numbers of one feature then lie side by side, ``[batch,
+        head, d_head, room]``: the products of a single query with many keys, and of its weights with the values, run
+        along the memory. Fused attention, which is for many queries, wants those of one position side by side.
+        """
+        self._by_feature = one_query
         self._keys: Tensor | None = None
         self._values: Tensor | None = None
         self.length = 0
@@ -104,7 +105,7 @@ class KeyValueCache:
             return buffer
         batch, head, _, d_head = new.shape
         room = max(16, end) if buffer is None else max(2 * buffer.shape[2], end)
-        if new.device.type == "cpu":
+        if self._by_feature and new.device.type == "cpu":
             grown = new.new_empty(batch, head, d_head, room).transpose(-2, -1)
         else:
             grown = new.new_empty(batch, head, room, d_head)

@@ -69,9 +69,10 @@ class EncoderLayer(nn.Module):
 class LayerCache:
     """What one decoder layer remembers while decoding: keys and values of the target so far, and of the source."""
 
-    def __init__(self) -> None:
-        self.target = KeyValueCache()
-        self.source = KeyValueCache()
+    def __init__(self, one_query: bool = True) -> None:
+        """``one_query``: see ``KeyValueCache``."""
+        self.target = KeyValueCache(one_query)
+        self.source = KeyValueCache(one_query)
 
     def select(self, rows: Tensor) -> None:
         """Keep these rows of the batch, in this order."""

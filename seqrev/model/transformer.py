@@ -144,9 +144,12 @@ class Transformer(nn.Module):
         """
         return self._decode(target, memory, cache, with_weights=False)[0]
 
-    def new_cache(self) -> list[LayerCache]:
-        """An empty memory of keys and values for ``decode``, one for each decoder layer."""
-        return [LayerCache() for _ in self.decoder_layers]
+    def new_cache(self, one_query: bool = True) -> list[LayerCache]:
+        """An empty memory of keys and values for ``decode``, one for each decoder layer.
+
+        ``one_query``: faster on a CPU where ``decode`` is given one token at a time, slower where many.
+        """
+        return [LayerCache(one_query) for _ in self.decoder_layers]
 
     def attention_maps(self, source: Tensor, target: Tensor) -> AttentionMaps:
         """Who looks where, in every layer and head, when ``target`` is decoded; call it in evaluation mode."""

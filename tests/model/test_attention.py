@@ -159,8 +159,8 @@ def test_the_fused_kernel_mixes_values_as_the_weights_do(kind: str, with_bias: b
     )
 
 
-def test_cached_keys_and_values_are_no_hindrance_to_the_fused_kernel() -> None:
-    query, cache = draw(BATCH, HEADS, TGT, D_HEAD), KeyValueCache()
+def test_a_cache_for_many_queries_is_no_hindrance_to_the_fused_kernel() -> None:
+    query, cache = draw(BATCH, HEADS, TGT, D_HEAD), KeyValueCache(one_query=False)
     key, value = cache.append(draw(BATCH, HEADS, SRC, D_HEAD, seed=1), draw(BATCH, HEADS, SRC, D_HEAD, seed=2))
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):  # else an error
         mixed = fused_attention(query, key, value)
