@@ -151,7 +151,7 @@ def teacher_forced(
         model: in evaluation mode.
         sources: symbols.
         length_given: do not ask for ``<EOS>``.
-        give_up: answers that are wrong may break off after the first mistake.
+        give_up: answers that are wrong may break off after the first mistake, and their log-probability with them.
     """
     answers: list[Decoded | None] = [None] * len(sources)
     heads, vocabulary = model.config.heads, model.output.out_features
