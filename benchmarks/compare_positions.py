@@ -87,10 +87,11 @@ def report(sweep: dict[str, Any], results: dict[str, Any], path: Path) -> None:
             rows[name] = [[run.get(str(length), 0.0) for run in runs] for length in lengths]
     lines = ["| variant | " + " | ".join(f"{length:,}" for length in lengths) + " |", "|---" * (len(lengths) + 1) + "|"]
     lines += [f"| {name} | " + " | ".join(map(show, cells)) + " |" for name, cells in rows.items()]
-    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
     task = load_config(Path(sweep["base"]), sweep.get("set", ())).task
     seeds = ", ".join(map(str, sweep["seeds"]))
     title = f"exact match by length; trained on lengths {task.min_length} to {task.max_length}, seeds: {seeds}"
+    caption = f"E{title[1:]}; {sweep['sequences']} sequences of each length, the mean of the seeds (and the range)."
+    path.with_suffix(".md").write_text("\n".join([caption, "", *lines]) + "\n")
     save_figure(shaded_table(rows, lengths, title), path.with_suffix(".png"))
     print("\n".join(lines))
 

@@ -16,6 +16,7 @@ Array = NDArray[np.integer]
 PAD, BOS, EOS = 0, 1, 2
 SPECIAL_TOKENS = ("<PAD>", "<BOS>", "<EOS>")
 FIRST_SYMBOL = len(SPECIAL_TOKENS)
+LONGEST_OF_EXTRAPOLATE = 131_070  # symbols that the model of configs/extrapolate.yaml takes
 
 
 def source_of_output(sources: Array) -> Array:
@@ -117,7 +118,8 @@ def check_length(length: int, longest: int) -> None:
     if length > longest:
         raise UsageError(
             f"The sequence has {length:,} symbols; this model takes 1 to {longest:,} (model.max_positions less two).",
-            "seqrev train --config configs/extrapolate.yaml",
+            "seqrev train --config configs/extrapolate.yaml"
+            + (f" --set model.max_positions={length + 2}" if length > LONGEST_OF_EXTRAPOLATE else ""),
         )
 
 

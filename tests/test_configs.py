@@ -10,6 +10,7 @@ from typing import Any, NoReturn, get_args
 import pytest
 import yaml
 
+from seqrev import task
 from seqrev.config import Config, ModelConfig, load_config
 from seqrev.data import check_possible, fresh_sequences
 from seqrev.evaluation import parse_lengths
@@ -59,6 +60,7 @@ def test_the_recipe_trains_on_short_sequences_and_takes_long_ones() -> None:
     config = load_config(REPOSITORY / "configs" / "extrapolate.yaml")
     assert config.task.max_length == 10
     assert config.model.max_positions > 100_000
+    assert config.model.max_positions == task.LONGEST_OF_EXTRAPOLATE + 2
 
 
 # --- the sweep --------------------------------------------------------------------------------------------------------
@@ -135,7 +137,7 @@ def test_a_sweep_writes_a_table_a_picture_and_its_numbers(
     for exact in (result["exact"] for result in results.values()):
         assert list(exact) == (["3", "8"] if exact["3"] else ["3"])  # nothing right: no longer ones are asked for
         assert all(0 <= share <= 1 and share * 4 == int(share * 4) for share in exact.values())
-    table = (out / "sweep.md").read_text().splitlines()
+    table = (out / "sweep.md").read_text().splitlines()[2:]  # after the caption
     assert table[:2] == ["| variant | 3 | 8 |", "|---|---|---|"]
     assert [line.split("|")[1].strip() for line in table[2:]] == ["plain", "turned"]
     for line in table[2:]:
@@ -205,10 +207,10 @@ def test_what_was_changed_is_measured_anew(
         patch.setattr("sys.argv", [*sys.argv, "--variant", "turned"])
         compare_positions.main()
     assert seeds == [0, 0, 1, 1, 0, 1]
-    assert (out / "sweep.md").read_text().splitlines()[2:] == ["| turned | 0.40 | 0.40 |"]  # nothing that is out of date
+    assert (out / "sweep.md").read_text().splitlines()[4:] == ["| turned | 0.40 | 0.40 |"]  # nothing that is out of date
     compare_positions.main()
     assert seeds == [0, 0, 1, 1, 0, 1, 0, 1]
-    assert (out / "sweep.md").read_text().splitlines()[2:] == ["| plain | 0.40 | 0.40 |", "| turned | 0.40 | 0.40 |"]
+    assert (out / "sweep.md").read_text().splitlines()[4:] == ["| plain | 0.40 | 0.40 |", "| turned | 0.40 | 0.40 |"]
 
 
 def test_one_variant_can_be_asked_for(
@@ -218,5 +220,5 @@ def test_one_variant_can_be_asked_for(
     monkeypatch.setattr("sys.argv", [*sys.argv, "--variant", "turned"])
     compare_positions.main()
     assert list(json.loads((out / "sweep.json").read_text())) == ["turned / 0", "turned / 1"]
-    assert (out / "sweep.md").read_text().splitlines()[2:] == ["| turned | 1.00 | 0.25 (0.00–0.50) |"]
+    assert (out / "sweep.md").read_text().splitlines()[4:] == ["| turned | 1.00 | 0.25 (0.00–0.50) |"]
     assert "plain" not in capsys.readouterr().out

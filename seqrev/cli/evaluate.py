@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from seqrev.api import Reverser
     from seqrev.evaluation import Protocol
 
+HELP = "seqrev evaluate --help"
+
 
 def command(
     run: Annotated[
@@ -48,13 +50,13 @@ def command(
     It answers freely and must end by itself; overall, by length, and by kind of error.
     """
     if sum(option is not None for option in (split, file, lengths)) > 1:
-        raise UsageError("--split, --file and --lengths are three sources of sequences; give one of them.")
+        raise UsageError("--split, --file and --lengths are three sources of sequences; give one of them.", HELP)
     if count is not None and lengths is None:
         raise UsageError("--count goes with --lengths.", "seqrev evaluate --lengths 20,50,100 --count 64")
     if teacher_forced and beam > 1:
-        raise UsageError("--beam and --teacher-forced do not go together: nothing is searched for.")
+        raise UsageError("--beam and --teacher-forced do not go together: nothing is searched for.", HELP)
     if length_given and teacher_forced:
-        raise UsageError("--length-given and --teacher-forced are two protocols; give one of them.")
+        raise UsageError("--length-given and --teacher-forced are two protocols; give one of them.", HELP)
     specs: list[str | None] = [*run] if run else [None]
     if len(specs) > 1 and lengths is None:
         raise UsageError("Several runs are compared on lengths.", "seqrev evaluate --run 1 --run 2 --lengths 20,50,100")
@@ -159,7 +161,7 @@ def _print(console: Console, report: dict[str, Any]) -> None:
         ("length", "sequences", "exact match", "95 %", "tokens", "early", "over", "wrong"),
         [
             (
-                str(row["length"]),
+                row["length"] if isinstance(row["length"], str) else f"{row['length']:,}",
                 f"{row['sequences']:,}",
                 f"{row['exact_match']:.4f}",
                 "{:.3f}-{:.3f}".format(*row["interval"]),
