@@ -5,21 +5,18 @@ Same data, size and batch as configs/small.yaml; padded batches, Adam, greedy de
     python benchmarks/plain.py                             nn.Transformer's defaults: post-norm, dropout 0.1
     python benchmarks/plain.py --norm-first --dropout 0    tuned
 
-Prints the seconds from the start of the process to an exact match of 0.999 on held-out sequences.
+Trains until the exact match on held-out sequences is 0.999, prints after how many epochs, and ends. speed.py times it from
+outside.
 """
 
-import time
+import argparse
+import json
+import math
+import random
 
-BEGAN = time.perf_counter()
-
-import argparse  # noqa: E402
-import json  # noqa: E402
-import math  # noqa: E402
-import random  # noqa: E402
-
-import torch  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-from torch.nn.utils.rnn import pad_sequence  # noqa: E402
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 PAD, BOS, EOS = 0, 1, 2
 MOST_EPOCHS = 30
@@ -143,7 +140,7 @@ def main() -> None:
         train_epoch(model, optimizer, rows)
         exact = exact_match(model, held_out)
         epochs += 1
-    print(json.dumps({"seconds": time.perf_counter() - BEGAN, "epochs": epochs, "exact_match": exact}))
+    print(json.dumps({"epochs": epochs, "exact_match": exact}), flush=True)
 
 
 if __name__ == "__main__":

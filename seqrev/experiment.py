@@ -225,6 +225,7 @@ def _train(run: Run, state: TrainingState, rows: Rows, listen: Callable[[Event],
     saved = state.step
 
     def save(validation: Validation | None) -> None:
+        """A checkpoint of where the training stands, with its validation if it was just made."""
         nonlocal saved
         metrics.sync()
         result = {key: value for key, value in vars(validation).items() if key != "step"} if validation else None

@@ -86,7 +86,7 @@ class Page:
 
     def logged(self, kind: str) -> list[dict[str, Any]]:
         """What the browser wrote down since it was last asked: of the ``browser`` (its console), or of ``performance``."""
-        entries: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]
+        entries: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]  # Selenium does not annotate it
         return entries
 
     def requests(self) -> list[str]:
@@ -129,7 +129,7 @@ class Page:
     def point(self, x: int, y: int) -> None:
         """Move the mouse."""
         action = ActionBuilder(self.driver)
-        action.pointer_action.move_to_location(x, y)  # type: ignore[no-untyped-call]
+        action.pointer_action.move_to_location(x, y)  # type: ignore[no-untyped-call]  # nor this
         action.perform()
 
     def pixels(self) -> NDArray[np.float64]:

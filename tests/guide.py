@@ -59,7 +59,8 @@ class Reader:
 
         with contextlib.chdir(self.clone):
             text = BLOCK.sub(again, chapter.read_text(encoding="utf-8"))
-        torch.set_printoptions(profile="default")  # type: ignore[no-untyped-call]  # a chapter changes it
+        # What a chapter has changed is not to reach the next:
+        torch.set_printoptions(profile="default")  # type: ignore[no-untyped-call]  # PyTorch does not annotate it
         return text
 
     def _console(self, text: str) -> str:

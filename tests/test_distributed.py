@@ -15,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from torch.distributed import HashStore  # type: ignore[attr-defined]
+from torch.distributed import HashStore  # type: ignore[attr-defined]  # PyTorch exports it all the same
 from torch.nn import Module
 
 from seqrev.batches import Batches

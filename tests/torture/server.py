@@ -181,7 +181,8 @@ def _be_child(request: dict[str, Any]) -> None:
     if not request["draw"]:
         from seqrev import pictures, plots
 
-        plots.save_figure = plots.training_curves = pictures.draw_attention = _draw_nothing  # type: ignore[assignment]
+        for owner, name in ((plots, "save_figure"), (plots, "training_curves"), (pictures, "draw_attention")):
+            setattr(owner, name, _draw_nothing)
     if request["strike"]:
         _aim(Strike(**request["strike"]), tell)
     _replace("saving", lambda save: lambda *arguments: tell("saved", save(*arguments).step))
