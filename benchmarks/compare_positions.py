@@ -1,6 +1,6 @@
 """Compare position schemes: exact match by length, same data, same steps, same seeds; one table and one picture.
 
-    python benchmarks/compare_positions.py                   # configs/ablation.yaml into docs/
+    python benchmarks/compare_positions.py                   # configs/ablation.yaml; the table goes into docs/
     python benchmarks/compare_positions.py --variant ALiBi   # only this one
 
 Once a trained model gets nothing right at some length, it is not asked for longer ones: they count as zero. Each finished
@@ -21,23 +21,25 @@ import yaml
 from matplotlib.figure import Figure
 
 from seqrev.config import Config, load_config
-from seqrev.data import fresh_sequences
-from seqrev.evaluation import evaluate
-from seqrev.files import write_json
-from seqrev.plots import save_figure
-from seqrev.training import TrainingState, fit
+from seqrev.data.sampling import fresh_sequences
+from seqrev.inference.evaluation import evaluate
+from seqrev.plotting.export import save_figure
+from seqrev.system.files import write_json
+from seqrev.training.trainer import Trainer
 
 
 def main() -> None:
     """Run what is missing, then write the table and the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sweep", type=Path, default=Path("configs/ablation.yaml"))
-    parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder of the table and the picture")
+    parser.add_argument("--results", type=Path, default=Path("benchmarks/results"), help="folder of the JSON file")
     parser.add_argument("--variant", action="append", help="only these variants")
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    for folder in (arguments.out, arguments.results):
+        folder.mkdir(parents=True, exist_ok=True)
     sweep = yaml.safe_load(arguments.sweep.read_text())
-    path = arguments.out / f"{arguments.sweep.stem}.json"
+    path = arguments.results / f"{arguments.sweep.stem}.json"
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     torch.set_num_threads(1)
     current: dict[str, Any] = {}  # what was measured with this very configuration
@@ -54,21 +56,21 @@ def main() -> None:
                 print(key, results[key]["exact"], flush=True)
                 write_json(path, results)
             current[key] = results[key]
-    report(sweep, current, path)
+    report(sweep, current, arguments.out / f"{arguments.sweep.stem}.md")
 
 
 def measure(config: Config, lengths: Sequence[int], count: int) -> dict[str, float]:
     """Train one variant; its exact match on ``count`` sequences of each length, up to the first where it is zero."""
-    state = TrainingState(config)
-    for _ in fit(config, state=state):
+    trainer = Trainer(config, device="cpu")
+    for _ in trainer:
         pass
-    state.model.eval()
+    model = trainer.model.eval()
     exact: dict[str, float] = {}
     for length in sorted(lengths):
         if 0 in exact.values():
             break
         sequences = fresh_sequences(length, count, config)
-        exact[str(length)] = evaluate(state.model, sequences).overall.exact_match
+        exact[str(length)] = evaluate(model, sequences).overall.exact_match
     return exact
 
 
@@ -77,7 +79,7 @@ def unfold(changes: list[Any]) -> list[str]:
     return [one for change in changes for one in (unfold(change) if isinstance(change, list) else [change])]
 
 
-def report(sweep: dict[str, Any], results: dict[str, Any], path: Path) -> None:
+def report(sweep: dict[str, Any], results: dict[str, Any], table: Path) -> None:
     """Mean over the seeds, and where they differ the smallest and the largest, as Markdown and as a picture."""
     lengths = sorted(sweep["lengths"])
     rows: dict[str, list[list[float]]] = {}  # by variant: at each length, each seed
@@ -91,8 +93,8 @@ def report(sweep: dict[str, Any], results: dict[str, Any], path: Path) -> None:
     seeds = ", ".join(map(str, sweep["seeds"]))
     title = f"exact match by length; trained on lengths {task.min_length} to {task.max_length}, seeds: {seeds}"
     caption = f"E{title[1:]}; {sweep['sequences']} sequences of each length, the mean of the seeds (and the range)."
-    path.with_suffix(".md").write_text("\n".join([caption, "", *lines]) + "\n")
-    save_figure(shaded_table(rows, lengths, title), path.with_suffix(".png"))
+    table.write_text("\n".join([caption, "", *lines]) + "\n")
+    save_figure(shaded_table(rows, lengths, title), table.with_suffix(".png"))
     print("\n".join(lines))
 
 
@@ -115,8 +117,8 @@ def shaded_table(rows: dict[str, list[list[float]]], lengths: Sequence[int], tit
     axes.set_xticks(range(len(lengths)), [f"{length:,}" for length in lengths])
     axes.set_yticks(range(len(rows)), list(rows))
     axes.tick_params(length=0)
-    axes.set_xticks([place - 0.5 for place in range(1, len(lengths))], minor=True)
-    axes.set_yticks([place - 0.5 for place in range(1, len(rows))], minor=True)
+    axes.set_xticks([column - 0.5 for column in range(1, len(lengths))], minor=True)
+    axes.set_yticks([row - 0.5 for row in range(1, len(rows))], minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)
     axes.tick_params(which="minor", length=0)
     axes.set_xlabel("length of the sequence")

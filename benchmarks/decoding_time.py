@@ -12,9 +12,10 @@ import time
 
 import torch
 
-from seqrev.api import load
-from seqrev.data import fresh_sequences
-from seqrev.evaluation import evaluate, parse_lengths
+from seqrev.data.sampling import fresh_sequences
+from seqrev.inference.evaluation import evaluate
+from seqrev.reverser import load
+from seqrev.workflows.evaluate import parse_lengths
 
 
 def main() -> None:
@@ -43,9 +44,9 @@ def main() -> None:
                 start = time.perf_counter()
                 if name == "decode":
                     output = model.decode([sequence])[0].output
-                    right = right and output == sequence[::-1]
+                    right &= output == sequence[::-1]
                 else:
-                    right = right and evaluate(model.model, [sequence]).overall.exact == 1
+                    right &= evaluate(model.model, [sequence]).overall.exact == 1
                 times.append(time.perf_counter() - start)
             taken = min(times)
             row.append(f"{taken:.3g} s")

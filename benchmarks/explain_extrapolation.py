@@ -11,12 +11,12 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from seqrev import plots
-from seqrev.api import Reverser, load
-from seqrev.data import fresh_sequences
-from seqrev.pictures import draw_attention
-from seqrev.task import source_of_output
-from seqrev.tensors import to_tensors
+from seqrev.data.sampling import fresh_sequences
+from seqrev.model.tensors import to_tensors
+from seqrev.plotting import export as plots
+from seqrev.plotting.attention import draw_attention
+from seqrev.reverser import Reverser, load
+from seqrev.task import alignment
 
 LENGTHS = (10, 200, 2000)
 OFFSETS = np.arange(-12, 13)
@@ -36,7 +36,7 @@ def main() -> None:
         figure = draw_attention(model.attention(sequence), f"trained on lengths 1 to 10, length {length}")
         plots.save_figure(figure, arguments.out / f"attention-{length}.png")
     model.model.double()
-    looking = model.model.decoder_layers[0].cross_attention.q_proj
+    looking = model.model.decoder.layers[0].cross_attention.q_proj
     with torch.no_grad():
         looking.weight.div_(SOFTER)
         looking.bias.div_(SOFTER)
@@ -71,7 +71,7 @@ def score_gaps(model: Reverser, length: int) -> tuple[NDArray[np.floating], floa
     with torch.inference_mode():
         weights = model.model.attention_maps(source, target[:, :-1]).cross[0][0].mean(0)[:length].numpy()
     scores = SOFTER * np.log(weights)
-    right = source_of_output(sequences)[0] + 1
+    right = alignment(sequences)[0] + 1
     rows = np.arange(length)
     relative = scores - scores[rows, right][:, None]
     means = []

@@ -23,15 +23,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from seqrev.batches import Batches
 from seqrev.config import Config, load_config
-from seqrev.data import rows_of
-from seqrev.files import write_json
+from seqrev.data.batches import Batches
+from seqrev.data.sampling import draw_split
 from seqrev.model.positions import sinusoidal
+from seqrev.model.tensors import to_tensors
 from seqrev.model.transformer import Transformer
+from seqrev.system.files import write_json
 from seqrev.task import Array, vocabulary_size
-from seqrev.tensors import to_tensors
-from seqrev.training import TrainingState, learning_rate, token_loss, train_step
+from seqrev.training.schedule import learning_rate
+from seqrev.training.state import TrainingState
+from seqrev.training.step import token_loss, train_step
 
 PEAK = {"H200": 989.0, "H100 PCIe": 756.0, "H100": 989.0, "A100": 312.0}
 """Dense bfloat16 TFLOP/s in NVIDIA's data sheets (half of the figure "with sparsity"); the first name that fits counts."""
@@ -64,16 +66,16 @@ class Plain(nn.Module):
                 norm_first=True,
             )
         self.output = nn.Linear(model.d_model, vocabulary)
-        self.register_buffer("places", sinusoidal(torch.arange(config.task.max_length + 2), model.d_model))
+        self.register_buffer("positions", sinusoidal(torch.arange(config.task.max_length + 2), model.d_model))
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Teacher-forced logits, ``[batch, tgt, vocabulary]``."""
-        places = self.get_buffer("places")
+        positions = self.get_buffer("positions")
         length = target.shape[1]
         mask = nn.Transformer.generate_square_subsequent_mask(length, device=target.device)
         states = self.layers(
-            self.source(source) + places[: source.shape[1]],
-            self.target(target) + places[:length],
+            self.source(source) + positions[: source.shape[1]],
+            self.target(target) + positions[:length],
             tgt_mask=mask,
             tgt_is_causal=True,
         )
@@ -100,7 +102,7 @@ def plain_step(config: Config, device: torch.device) -> TakeStep:
         loss = token_loss(logits.float(), target[:, 1:])
         optimizer.zero_grad()
         torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(model.parameters(), config.train.clip or math.inf)
+        nn.utils.clip_grad_norm_(model.parameters(), config.train.max_grad_norm or math.inf)
         optimizer.step()
         steps += 1
 
@@ -145,7 +147,9 @@ def product_rate(device: torch.device, size: int) -> float:
 
 def measure(config: Config, device: torch.device, steps: int, repetitions: int, peak: float | None) -> dict[str, Any]:
     """Time both sides in turns, over the same batches."""
-    rows = None if config.data.stream else [row for chunk in rows_of("train", config.data.train, config) for row in chunk]
+    rows = (
+        None if config.data.stream else [row for chunk in draw_split("train", config.data.train, config) for row in chunk]
+    )
     source = Batches(config, rows)
     batches = [source[step] for step in range(steps)]
     tokens = sum(len(batch) * (batch.shape[1] + 1) for batch in batches)

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from seqrev.config import Config, load_config
-from seqrev.data import fresh_sequences
+from seqrev.data.sampling import fresh_sequences
+from seqrev.model.tensors import to_tensors
 from seqrev.model.transformer import Transformer
-from seqrev.task import source_of_output
-from seqrev.tensors import to_tensors
-from seqrev.training import TrainingState, fit
+from seqrev.task import alignment
+from seqrev.training.trainer import Trainer
 
 BASE = Path("configs/extrapolate.yaml")
 VARIANTS = {
@@ -52,10 +52,10 @@ def main() -> None:
     cases += [(name, 0, changes) for name, changes in VARIANTS.items()]
     for name, seed, changes in cases:
         config = load_config(BASE, changes, seed)
-        state = TrainingState(config)
-        for _ in fit(config, state=state):
+        trainer = Trainer(config, device="cpu")
+        for _ in trainer:
             pass
-        cells = [name, str(seed), *measure(state.model.eval(), config)]
+        cells = [name, str(seed), *measure(trainer.model.eval(), config)]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
@@ -70,14 +70,14 @@ def measure(model: Transformer, config: Config) -> list[str]:
 def queries_and_keys(model: Transformer, sequences: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """What the last cross-attention compares, ``[batch, head, tgt, d_head]`` and ``[batch, head, src, d_head]``."""
     seen: list[tuple[Tensor, Tensor]] = []
-    attention = model.decoder_layers[-1].cross_attention
-    mix = attention.mix
+    attention = model.decoder.layers[-1].cross_attention
+    attend = attention._attend
 
-    def spy(query: Tensor, key: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    def record(query: Tensor, key: Tensor, *others: Any) -> tuple[Tensor, Tensor | None]:
         seen.append((query, key))
-        return mix(query, key, *others)
+        return attend(query, key, *others)
 
-    with patch.object(attention, "mix", spy):
+    with patch.object(attention, "_attend", record):
         model(sequences, target)
     return seen[0]
 
@@ -88,7 +88,7 @@ def lead(model: Transformer, config: Config, length: int) -> float:
     source, target = to_tensors(sequences, CPU)
     query, key = queries_and_keys(model, source, target[:, :length])
     scores = (query @ key.transpose(-2, -1))[0] / query.shape[-1] ** 0.5
-    right = torch.from_numpy(source_of_output(sequences) + 1).expand(len(scores), -1)[..., None]
+    right = torch.from_numpy(alignment(sequences) + 1).expand(len(scores), -1)[..., None]
     own = scores.gather(-1, right)
     best = scores.scatter(-1, right, -torch.inf).max(-1, keepdim=True).values
     return float((own - best)[..., 0].max(0).values.min())

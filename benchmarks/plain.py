@@ -28,14 +28,14 @@ class Plain(nn.Module):
     def __init__(self, norm_first: bool, dropout: float, longest: int = 4096) -> None:
         super().__init__()
         self.embedding = nn.Embedding(13, 64)
-        places, steps = torch.arange(longest)[:, None], torch.exp(torch.arange(0, 64, 2) * (-math.log(10_000.0) / 64))
-        sinusoids = torch.stack((torch.sin(places * steps), torch.cos(places * steps)), dim=-1).flatten(1)
+        positions, steps = torch.arange(longest)[:, None], torch.exp(torch.arange(0, 64, 2) * (-math.log(10_000.0) / 64))
+        sinusoids = torch.stack((torch.sin(positions * steps), torch.cos(positions * steps)), dim=-1).flatten(1)
         self.register_buffer("sinusoids", sinusoids)
         self.transformer = nn.Transformer(64, 4, 2, 2, 256, dropout=dropout, batch_first=True, norm_first=norm_first)
         self.output = nn.Linear(64, 13)
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Tokens and where they stand."""
+        """Tokens and their positions."""
         sinusoids: Tensor = self.sinusoids  # type: ignore[assignment]
         embedded: Tensor = self.embedding(ids) + sinusoids[: ids.shape[1]]
         return embedded
@@ -92,7 +92,7 @@ def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, rows: list[l
     model.train()
     order = random.sample(range(len(rows)), len(rows))
     for start in range(0, len(rows), batch_size):
-        source, target = batch_of([rows[place] for place in order[start : start + batch_size]])
+        source, target = batch_of([rows[index] for index in order[start : start + batch_size]])
         logits = model(source, target[:, :-1])
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), target[:, 1:].flatten(), ignore_index=PAD)
         optimizer.zero_grad()

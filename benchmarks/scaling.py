@@ -16,14 +16,15 @@ import numpy as np
 import torch
 from gpu import operations  # the benchmark beside this one
 
-from seqrev.batches import Batches
 from seqrev.config import Config, load_config
-from seqrev.distributed import World, join
+from seqrev.data.batches import Batches
 from seqrev.model import attention
+from seqrev.model.tensors import to_tensors
 from seqrev.model.transformer import Transformer
 from seqrev.task import vocabulary_size
-from seqrev.tensors import to_tensors
-from seqrev.training import TrainingState, token_loss, train_step
+from seqrev.training.distributed import Processes, join
+from seqrev.training.state import TrainingState
+from seqrev.training.step import token_loss, train_step
 
 BASE = Path("configs/base.yaml")
 SMALL = Path("configs/small.yaml")
@@ -44,7 +45,7 @@ def saved_bytes(model: torch.nn.Module, rows: int, length: int) -> int:
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(source, target[:, :-1], padded=False)
         token_loss(logits.float(), target[:, 1:])
-    return sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in own)
+    return sum(tensor.untyped_storage().nbytes() for address, tensor in kept.items() if address not in own)
 
 
 def milliseconds(work: Callable[[int], object], count: int) -> float:
@@ -73,29 +74,33 @@ def describe(config: Config) -> None:
     print(f"operations for a sequence: {mean / 1e9:.1f} GFLOP on average, {counts[-1] / 1e9:.1f} at length {longest}")
     for size in (256, 2048, 16384):
         batches = Batches(config.model_copy(update={"train": config.train.model_copy(update={"batch_size": size})}), None)
-        share = World(0, size // 256)
-        spent = milliseconds(lambda step, batches=batches, share=share: to_tensors(share.share(batches[step]), CPU), 30)  # type: ignore[misc]
+        first = Processes(0, size // 256)
+
+        def prepare(step: int, batches: Batches = batches, first: Processes = first) -> object:
+            return to_tensors(first.shard(batches[step]), CPU)
+
+        spent = milliseconds(prepare, 30)
         print(f"a global batch of {size:,} sequences, on the host: {spent:.1f} ms")
 
 
-def compare(world: World) -> None:
+def compare(processes: Processes) -> None:
     """A step by all processes against the same step by one, in turns; and what it costs to agree."""
-    print_first = print if world.rank == 0 else lambda *arguments: None
-    print_first(f"agreeing on a number: {milliseconds(lambda _: world.agree(0), 300):.2f} ms")
+    print_first = print if processes.rank == 0 else lambda *arguments: None
+    print_first(f"agreeing on a number: {milliseconds(lambda _: processes.largest(0), 300):.2f} ms")
     for changes in ([], ["train.batch_size=1024"], ["train.batch_size=256", "model.d_model=256", "model.d_ff=1024"]):
         config = load_config(SMALL, ["data.stream=true", *changes])
         batches = [Batches(config, None)[step] for step in range(5 if changes else 40)]
-        together, alone = TrainingState(config, world=world), TrainingState(config)
+        together, alone = TrainingState(config, processes=processes), TrainingState(config)
         times: dict[TrainingState, list[float]] = {together: [], alone: []}
         for repetition in range(6):
-            for state in (together, alone) if world.rank == 0 else (together,):
+            for state in (together, alone) if processes.rank == 0 else (together,):
                 began = time.perf_counter()
                 for batch in batches:
                     train_step(state, batch)
                 if repetition:
                     times[state].append((time.perf_counter() - began) / len(batches) * 1e3)
-            world.agree(0)  # the others wait here for the first, which is alone at work
-        if world.rank == 0:
+            processes.largest(0)  # the others wait here for the first, which is alone at work
+        if processes.rank == 0:
             both, one = (statistics.median(times[state]) for state in (together, alone))
             name = " ".join(["small.yaml", *changes])
             print(f"{name}: {one:.1f} ms alone, {both:.1f} ms together: {one / both:.2f} times as fast")
@@ -107,8 +112,8 @@ def main() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         describe(load_config(BASE))
         return
-    with join("cpu") as world:
-        compare(world)
+    with join("cpu") as processes:
+        compare(processes)
 
 
 if __name__ == "__main__":

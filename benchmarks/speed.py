@@ -30,14 +30,16 @@ from plain import Plain, batch_of, draw, train_epoch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from seqrev.batches import Batches
 from seqrev.config import load_config
-from seqrev.data import load_split, write_dataset
-from seqrev.decoding import decode
-from seqrev.evaluation import evaluate
+from seqrev.data.batches import Batches
+from seqrev.data.dataset import load_split, write_dataset
+from seqrev.data.sequences import read_sequences
+from seqrev.inference.evaluation import evaluate
+from seqrev.inference.search import decode
 from seqrev.model.transformer import Transformer
-from seqrev.sequences import read_sequences
-from seqrev.training import Rows, TrainingState, fit, train_step
+from seqrev.training.state import TrainingState
+from seqrev.training.step import train_step
+from seqrev.training.trainer import Trainer
 
 ROOT = Path(__file__).parent.parent
 SMALL, FAST = ROOT / "configs" / "small.yaml", ROOT / "configs" / "fast.yaml"
@@ -180,9 +182,10 @@ def step_against_products() -> list[Result]:
 
 def decoding_short() -> list[Result]:
     """10,000 held-out sequences of at most ten symbols: answered token by token, and evaluated in one pass."""
-    trained = TrainingState(load_config(FAST))
-    for _ in fit(trained.config, state=trained):
+    trainer = Trainer(load_config(FAST), device="cpu")
+    for _ in trainer:
         pass
+    trained = trainer.model.eval()
     model, peer, rows = Transformer(load_config(SMALL).model, 13).eval(), Plain(True, 0.0).eval(), draw(10_000, 1)
 
     def theirs() -> None:
@@ -190,9 +193,9 @@ def decoding_short() -> list[Result]:
             source, target = batch_of(rows[start : start + 512])
             greedy_for(peer, source, range(1, target.shape[1] - 1))
 
-    works = (lambda: decode(model, rows, length_given=True), lambda: evaluate(trained.model.eval(), rows), theirs)
+    works = (lambda: decode(model, rows, length_given=True), lambda: evaluate(trained, rows), theirs)
     own, evaluated, other = interleaved(3, *works)
-    exact = evaluate(trained.model, rows).overall.exact_match
+    exact = evaluate(trained, rows).overall.exact_match
     detail = f"a trained model (exact match {exact:.4f}), which must emit <EOS> too; checked in one pass where it is right"
     return [
         row("decoding 10,000 sequences of length <= 10", own, other, 10.0, "both emit the answer's symbols and no <EOS>"),
@@ -310,7 +313,7 @@ def peak_memory() -> float:
 def training_state(rows: list[list[int]], *overrides: str) -> tuple[TrainingState, Batches]:
     """A model of small.yaml, without noise unless asked for, and its batches."""
     config = load_config(SMALL, ["model.attention_noise=0", *overrides])
-    return TrainingState(config), Batches(config, Rows(rows, rows).train)
+    return TrainingState(config), Batches(config, rows)
 
 
 def row(what: str, own: float, other: float, target: float | None, detail: str = "") -> Result:
@@ -327,7 +330,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=SECTIONS, help="A section; may be repeated.")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--compile", action="store_true", help="Time the compiled peer too.")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "performance.json")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "performance.json")
     parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:

@@ -4,7 +4,7 @@
     python benchmarks/streaming.py --lines 1000     other numbers; the option may be repeated
 
 A model is trained first (configs/fast.yaml, some seconds). The lines, of one to ten symbols, are made while they are
-written, and the answers compared while they come: an answer counts as right if it is the reverse of the line in its place.
+written, and the answers compared while they come: an answer counts as right if it is the reverse of its line.
 This script imports no PyTorch, so what is measured is the command alone.
 """
 

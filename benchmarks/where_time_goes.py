@@ -4,7 +4,7 @@
 
 The times of large operations are PyTorch's profile of them. The rest is what is missing to the time that is taken without
 the profiler, which would make small operations look slow: mostly what it costs to call them. That cost does not
-depend on the batch, so steps of 16, 32 and 64 sequences, through which a line is laid, tell it once more.
+depend on the batch, so steps of 16, 32 and 64 sequences, through which a line is laid, show it once more.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from speed import SMALL, greedy_for, seconds, training_state
 from torch.profiler import ProfilerActivity, profile
 
 from seqrev.config import load_config
-from seqrev.decoding import decode
+from seqrev.inference.search import decode
 from seqrev.model.transformer import Transformer
-from seqrev.training import train_step
+from seqrev.training.step import train_step
 
 KINDS = {
     "products of linear layers": ("mm", "addmm"),

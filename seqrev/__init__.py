@@ -12,23 +12,24 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seqrev.api import Reverser, load
+    from seqrev import workflows
     from seqrev.config import Config, load_config
     from seqrev.errors import SeqrevError
-    from seqrev.training import Step, TrainingState, Validation, fit
+    from seqrev.reverser import Reverser, load
+    from seqrev.training.events import Step, Validation
+    from seqrev.training.trainer import Trainer
 
 __version__ = metadata.version("seqrev")
-__all__ = ["Config", "Reverser", "SeqrevError", "Step", "TrainingState", "Validation", "fit", "load", "load_config"]
+__all__ = ["Config", "Reverser", "SeqrevError", "Step", "Trainer", "Validation", "load", "load_config", "workflows"]
 
-_HOMES = {
+_MODULES = {
     "Config": "config",
-    "Reverser": "api",
+    "Reverser": "reverser",
     "SeqrevError": "errors",
-    "Step": "training",
-    "TrainingState": "training",
-    "Validation": "training",
-    "fit": "training",
-    "load": "api",
+    "Step": "training.events",
+    "Trainer": "training.trainer",
+    "Validation": "training.events",
+    "load": "reverser",
     "load_config": "config",
 }
 
@@ -38,6 +39,8 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"seqrev.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return getattr(import_module(f"seqrev.{_MODULES[name]}"), name)
+    if name == "workflows":
+        return import_module("seqrev.workflows")
     raise AttributeError(f"module 'seqrev' has no attribute {name!r}")

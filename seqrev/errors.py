@@ -1,7 +1,4 @@
-"""Errors that are meant for the user: what was wrong, what was expected, what to type next.
-
-The exit code of the command line follows from the class. Anything else that is raised is a fault of the program.
-"""
+"""Errors that are meant for the user. Anything else that is raised is a fault of the program."""
 
 
 class SeqrevError(Exception):
@@ -37,20 +34,8 @@ class QualityError(SeqrevError):
 class TrainingError(SeqrevError):
     """Training cannot go on, for example because the loss is no longer a number."""
 
-    exit_code = 1
-
 
 class StorageError(SeqrevError):
-    """The disk refused to keep something: it is full, failing or read-only. What stood there before still stands."""
+    """The disk refused to keep something: it is full, failing or read-only. What was there before is still there."""
 
-    exit_code = 1
     usual_hint = "df -h, to see what is free; then the same command again, or one with --runs-dir on another disk"
-
-
-def shorten(value: object, width: int = 24) -> str:
-    """A value as it may be shown in a message: short, and with control characters made visible."""
-    try:
-        text = ascii(value)
-    except (ValueError, RecursionError):  # Python prints no whole number of more than 4,300 digits, and no deep nesting
-        text = f"a {type(value).__name__} too large to print"
-    return text if len(text) <= width else text[: width - 1] + "…"

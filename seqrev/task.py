@@ -4,34 +4,30 @@ A *symbol* is what people write and read: an integer from 0 to ``symbols - 1``. 
 special tokens come first, so symbol ``s`` has the id ``s + 3``, and ten symbols make a vocabulary of 13.
 """
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqrev.errors import UsageError, shorten
+from seqrev.errors import UsageError
+from seqrev.system.text import shorten
 
 Array = NDArray[np.integer]
 
 PAD, BOS, EOS = 0, 1, 2
-SPECIAL_TOKENS = ("<PAD>", "<BOS>", "<EOS>")
-FIRST_SYMBOL = len(SPECIAL_TOKENS)
-LONGEST_OF_EXTRAPOLATE = 131_070  # symbols that the model of configs/extrapolate.yaml takes
+FIRST_SYMBOL = 3
+EXTRAPOLATE_LONGEST = 131_070  # symbols that the model of configs/extrapolate.yaml takes
 
 
-def source_of_output(sources: Array) -> Array:
-    """Which source symbol is emitted at each step: the rule, and the only place that knows that it is reversal.
+def alignment(sources: Array) -> Array:
+    """Which source symbol is emitted at each step: the rule. Nothing else in the program knows that it is reversal.
 
     It is also where a model that has learned the rule has to look: for reversal, the anti-diagonal. To teach another
-    rule, return other indices: ``np.arange(length)`` copies, ``sources.argsort(axis=-1, kind="stable")`` sorts.
+    rule, return other indices: ``np.arange(length)`` copies, ``sources.argsort(axis=-1, kind="stable")`` sorts. From
+    symbols, ``[..., length]``, to indices into their last axis, ``[..., length]``.
 
-    Args:
-        sources: symbols, ``[..., length]``.
-
-    Returns:
-        Indices into the last axis of ``sources``, ``[..., length]``.
-
-    >>> source_of_output(np.array([4, 8, 2, 9])).tolist()
+    >>> alignment(np.array([4, 8, 2, 9])).tolist()
     [3, 2, 1, 0]
     """
     length = sources.shape[-1]
@@ -44,10 +40,10 @@ def apply_rule(sources: Array) -> Array:
     >>> apply_rule(np.array([4, 8, 2, 9])).tolist()
     [9, 2, 8, 4]
     """
-    places = source_of_output(sources)
-    if sources.size and not any(places.strides[:-1]):  # the same for every sequence: ten times as fast
-        return sources.take(places.flat[: sources.shape[-1]], axis=-1)
-    return np.take_along_axis(sources, places, axis=-1)
+    indices = alignment(sources)
+    if sources.size and not any(indices.strides[:-1]):  # the same for every sequence: ten times as fast
+        return sources.take(indices.flat[: sources.shape[-1]], axis=-1)
+    return np.take_along_axis(sources, indices, axis=-1)
 
 
 def vocabulary_size(symbols: int) -> int:
@@ -55,100 +51,86 @@ def vocabulary_size(symbols: int) -> int:
     return FIRST_SYMBOL + symbols
 
 
-def frame(symbols: Array) -> NDArray[np.int64]:
+def add_special_tokens(symbols: Array) -> NDArray[np.int64]:
     """Symbols ``[..., length]`` to ids between ``<BOS>`` and ``<EOS>``, ``[..., length + 2]``.
 
-    >>> frame(np.array([4, 8, 2, 9])).tolist()
+    >>> add_special_tokens(np.array([4, 8, 2, 9])).tolist()
     [1, 7, 11, 5, 12, 2]
     """
     edges = [(0, 0)] * (symbols.ndim - 1) + [(1, 1)]
-    framed = np.pad(symbols.astype(np.int64) + FIRST_SYMBOL, edges)
-    framed[..., 0], framed[..., -1] = BOS, EOS
-    return framed
+    ids = np.pad(symbols.astype(np.int64) + FIRST_SYMBOL, edges)
+    ids[..., 0], ids[..., -1] = BOS, EOS
+    return ids
 
 
-def frame_all(sequences: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+def pad_with_special_tokens(sequences: Sequence[Sequence[int]]) -> NDArray[np.int64]:
     """Sequences of different lengths to one array of ids, padded at the end, ``[rows, longest + 2]``.
 
-    >>> frame_all([[4, 8, 2], [9]]).tolist()
+    >>> pad_with_special_tokens([[4, 8, 2], [9]]).tolist()
     [[1, 7, 11, 5, 2], [1, 12, 2, 0, 0]]
     """
-    framed = np.full((len(sequences), max(map(len, sequences)) + 2), PAD)
-    framed[:, 0] = BOS
-    for row, sequence in zip(framed, sequences, strict=True):
+    ids = np.full((len(sequences), max(map(len, sequences)) + 2), PAD)
+    ids[:, 0] = BOS
+    for row, sequence in zip(ids, sequences, strict=True):
         row[1 : len(sequence) + 1] = sequence
         row[1 : len(sequence) + 1] += FIRST_SYMBOL
         row[len(sequence) + 1] = EOS
-    return framed
+    return ids
 
 
-def decode(ids: Sequence[int]) -> list[int]:
+def ids_to_symbols(ids: Sequence[int]) -> list[int]:
     """Ids to symbols, up to the first ``<EOS>``.
 
-    >>> decode([12, 5, 11, 7, 2, 0, 0])
+    >>> ids_to_symbols([12, 5, 11, 7, 2, 0, 0])
     [9, 2, 8, 4]
     """
     end = ids.index(EOS) if EOS in ids else len(ids)
     return [token - FIRST_SYMBOL for token in ids[:end]]
 
 
-def check(sequence: Sequence[int], symbols: int, longest: int | None = None) -> None:
-    """Refuse what the vocabulary does not have, or the model is too short for.
-
-    Raises:
-        UsageError: the sequence is empty or has more than ``longest`` symbols, or a symbol is out of range.
-    """
+def check_sequence(sequence: Sequence[int], symbols: int, longest: int = sys.maxsize) -> None:
+    """Raise ``UsageError`` if a sequence is empty or has more than ``longest`` symbols, or a symbol is out of range."""
     if not len(sequence):
         raise UsageError("The sequence is empty; at least one symbol was expected.", _example(symbols))
-    if longest is not None:
-        check_length(len(sequence), longest)
+    check_length(len(sequence), longest)
     for symbol in sequence:
         if not isinstance(symbol, (int, np.integer)) or isinstance(symbol, bool) or not 0 <= symbol < symbols:
-            raise UsageError(
-                f"{shorten(symbol)} is not in the vocabulary; the symbols are 0 to {symbols - 1}.", _example(symbols)
-            )
+            raise _not_a_symbol(symbol, symbols)
 
 
 def check_length(length: int, longest: int) -> None:
-    """Refuse what is too long for a model, before any work is done.
-
-    Raises:
-        UsageError: naming the longest that it takes.
-    """
+    """Raise ``UsageError`` if a sequence is too long for a model, naming the longest that it takes."""
     if length > longest:
+        more = f" --set model.max_positions={length + 2}" if length > EXTRAPOLATE_LONGEST else ""
         raise UsageError(
             f"The sequence has {length:,} symbols; this model takes 1 to {longest:,} (model.max_positions less two).",
-            "seqrev train --config configs/extrapolate.yaml"
-            + (f" --set model.max_positions={length + 2}" if length > LONGEST_OF_EXTRAPOLATE else ""),
+            f"seqrev train --config configs/extrapolate.yaml{more}",
         )
 
 
-def parse_sequence(text: str, symbols: int, longest: int | None = None) -> list[int]:
-    """Read one line of symbols, separated by spaces or commas.
+def parse_sequence(text: str, symbols: int, longest: int = sys.maxsize) -> list[int]:
+    """Read a line of symbols, separated by spaces or commas; raise ``UsageError``, with the reason, for anything else.
 
     >>> parse_sequence("4 8, 2 9", symbols=10)
     [4, 8, 2, 9]
-
-    Raises:
-        UsageError: a word that is not a whole number, symbols that are not separated, or what ``check`` refuses.
     """
     sequence = []
     for word in text.replace(",", " ").split():
         # int() also takes "1_0" and the digits of other scripts; a line with those is damaged rather than meant so
         if not (word.isascii() and word.removeprefix("-").isdigit()) or len(word) > 20:
-            raise UsageError(
-                f"{shorten(word)} is not a whole number; the symbols are 0 to {symbols - 1}.", _example(symbols)
-            )
+            raise _not_a_symbol(word, symbols, "a whole number")
         sequence.append(int(word))
         if sequence[-1] >= symbols and symbols <= 10 and all(int(digit) < symbols for digit in word):
-            raise UsageError(
-                f"{word} is not in the vocabulary; the symbols are 0 to {symbols - 1}. Put spaces between them.",
-                f"seqrev decode {' '.join(''.join(text.split()))}"
-                if text.replace(" ", "").isdigit()
-                else _example(symbols),
-            )
-    check(sequence, symbols, longest)
+            error = _not_a_symbol(sequence[-1], symbols)
+            digits = "".join(text.replace(",", " ").split())
+            hint = f"seqrev decode {' '.join(digits)}" if digits.isdigit() else error.hint
+            raise UsageError(f"{error} Put spaces between them.", hint)
+    check_sequence(sequence, symbols, longest)
     return sequence
+
+
+def _not_a_symbol(value: object, symbols: int, expected: str = "in the vocabulary") -> UsageError:
+    return UsageError(f"{shorten(value)} is not {expected}; the symbols are 0 to {symbols - 1}.", _example(symbols))
 
 
 def _example(symbols: int) -> str:

@@ -1,6 +1,6 @@
 """The benchmark for GPUs: that its code runs, and that its operations are counted right; what it measures needs a GPU.
 
-And the leads and margins that docs/extrapolation.md tells of, against the attention and the logits themselves.
+And the leads and margins of docs/extrapolation.md, against the attention and the logits themselves.
 """
 
 import json
@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from seqrev.config import Config, load_config
-from seqrev.data import fresh_sequences
+from seqrev.data.sampling import fresh_sequences
+from seqrev.model.tensors import to_tensors
 from seqrev.model.transformer import Transformer
-from seqrev.tensors import to_tensors
-from tests.conftest import child_environment, load_benchmark
+from tests.helpers import child_environment, load_benchmark
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,7 +32,7 @@ def run(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--config", str(ROOT / "configs" / "base.yaml")]
     environment = child_environment(PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES="")
     return subprocess.run(
-        [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=200
+        [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
 
 
@@ -96,8 +96,8 @@ def test_leads_and_margins_are_those_of_the_attention_and_the_logits(seed: int) 
     log_weights = model.attention_maps(source, target[:, :-1]).cross[-1][0].log()  # differ as the scores do
     gaps = []
     for step in range(7):
-        right = 7 - step  # <BOS> stands before the source
-        others = [place for place in range(9) if place != right]
+        right = 7 - step  # <BOS> comes before the source
+        others = [index for index in range(9) if index != right]
         gaps.append(max(float(head[step, right] - head[step, others].max()) for head in log_weights))
     assert leads.lead(model, config, 7) == pytest.approx(min(gaps), abs=1e-3)
 

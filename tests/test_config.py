@@ -28,7 +28,7 @@ def test_without_a_file_all_is_default() -> None:
     assert load_config() == Config()
 
 
-def test_every_field_has_a_description_and_its_default_is_told() -> None:
+def test_every_field_has_a_description_and_its_default() -> None:
     listed = list(fields())
     assert len(listed) > 20
     for name, default, description in listed:
@@ -263,7 +263,7 @@ def test_numbers_tags_and_names_that_break_parsers_are_refused(assignment: str) 
     assert len(str(caught.value)) < 200
 
 
-def test_of_many_mistakes_the_first_are_told_and_the_others_counted(tmp_path: Path) -> None:
+def test_of_many_mistakes_the_first_are_shown_and_the_others_counted(tmp_path: Path) -> None:
     path = write(tmp_path, b"".join(b"a%d: 1\n" % number for number in range(1_000)))
     with pytest.raises(UsageError, match=r"no field a0.*a19; and 980 more"):
         load_config(path)

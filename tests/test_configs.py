@@ -10,13 +10,12 @@ from typing import Any, NoReturn, get_args
 import pytest
 import yaml
 
-from seqrev import task
 from seqrev.config import Config, ModelConfig, load_config
-from seqrev.data import check_possible, fresh_sequences
-from seqrev.evaluation import parse_lengths
+from seqrev.data.sampling import check_possible, fresh_sequences
 from seqrev.model.transformer import Transformer
-from seqrev.task import vocabulary_size
-from tests.conftest import TINY, load_benchmark
+from seqrev.task import EXTRAPOLATE_LONGEST, vocabulary_size
+from seqrev.workflows.evaluate import parse_lengths
+from tests.helpers import TINY, load_benchmark
 
 REPOSITORY = Path(__file__).parents[1]
 FILES = sorted((REPOSITORY / "configs").iterdir())
@@ -60,7 +59,7 @@ def test_the_recipe_trains_on_short_sequences_and_takes_long_ones() -> None:
     config = load_config(REPOSITORY / "configs" / "extrapolate.yaml")
     assert config.task.max_length == 10
     assert config.model.max_positions > 100_000
-    assert config.model.max_positions == task.LONGEST_OF_EXTRAPOLATE + 2
+    assert config.model.max_positions == EXTRAPOLATE_LONGEST + 2
 
 
 # --- the sweep --------------------------------------------------------------------------------------------------------
@@ -117,10 +116,12 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a tiny sweep over two variants and two seeds reports to; the command line names both."""
     base, sweep, folder = tmp_path / "base.yaml", tmp_path / "sweep.yaml", tmp_path / "out"
     base.write_text(yaml.safe_dump(load_config(overrides=[*TINY, "train.steps=3"]).model_dump()))
-    changes = {"plain": [], "turned": ["model.positions=rotary", "model.source_from=end"]}
+    changes = {"plain": [], "rotary": ["model.positions=rotary", "model.source_from=end"]}
     content = {"base": str(base), "seeds": [0, 1], "lengths": [3, 8], "sequences": 4, "variants": changes}
     sweep.write_text(yaml.safe_dump(content, sort_keys=False))
-    monkeypatch.setattr("sys.argv", ["compare_positions.py", "--sweep", str(sweep), "--out", str(folder)])
+    monkeypatch.setattr(
+        "sys.argv", ["compare_positions.py", "--sweep", str(sweep), "--out", str(folder), "--results", str(folder)]
+    )
     return folder
 
 
@@ -133,13 +134,13 @@ def test_a_sweep_writes_a_table_a_picture_and_its_numbers(
 ) -> None:
     compare_positions.main()
     results = json.loads((out / "sweep.json").read_text())
-    assert list(results) == ["plain / 0", "turned / 0", "plain / 1", "turned / 1"]
+    assert list(results) == ["plain / 0", "rotary / 0", "plain / 1", "rotary / 1"]
     for exact in (result["exact"] for result in results.values()):
         assert list(exact) == (["3", "8"] if exact["3"] else ["3"])  # nothing right: no longer ones are asked for
         assert all(0 <= share <= 1 and share * 4 == int(share * 4) for share in exact.values())
     table = (out / "sweep.md").read_text().splitlines()[2:]  # after the caption
     assert table[:2] == ["| variant | 3 | 8 |", "|---|---|---|"]
-    assert [line.split("|")[1].strip() for line in table[2:]] == ["plain", "turned"]
+    assert [line.split("|")[1].strip() for line in table[2:]] == ["plain", "rotary"]
     for line in table[2:]:
         name, *shown = [cell.strip() for cell in line.strip("|").split("|")]
         for length, text in zip(("3", "8"), shown, strict=True):
@@ -170,7 +171,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(
     compare_positions.main()
     whole = (out / "sweep.json").read_text()
     results = json.loads(whole)
-    del results["turned / 1"]
+    del results["rotary / 1"]
     (out / "sweep.json").write_text(json.dumps(results))
     measured: list[tuple[str, int]] = []
     original = compare_positions.measure
@@ -204,21 +205,21 @@ def test_what_was_changed_is_measured_anew(
     base = out.parent / "base.yaml"
     base.write_text(base.read_text().replace("steps: 3", "steps: 4"))
     with monkeypatch.context() as patch:
-        patch.setattr("sys.argv", [*sys.argv, "--variant", "turned"])
+        patch.setattr("sys.argv", [*sys.argv, "--variant", "rotary"])
         compare_positions.main()
     assert seeds == [0, 0, 1, 1, 0, 1]
-    assert (out / "sweep.md").read_text().splitlines()[4:] == ["| turned | 0.40 | 0.40 |"]  # nothing that is out of date
+    assert (out / "sweep.md").read_text().splitlines()[4:] == ["| rotary | 0.40 | 0.40 |"]  # nothing that is out of date
     compare_positions.main()
     assert seeds == [0, 0, 1, 1, 0, 1, 0, 1]
-    assert (out / "sweep.md").read_text().splitlines()[4:] == ["| plain | 0.40 | 0.40 |", "| turned | 0.40 | 0.40 |"]
+    assert (out / "sweep.md").read_text().splitlines()[4:] == ["| plain | 0.40 | 0.40 |", "| rotary | 0.40 | 0.40 |"]
 
 
 def test_one_variant_can_be_asked_for(
     compare_positions: ModuleType, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(compare_positions, "measure", lambda config, lengths, count: {"3": 1.0, "8": 0.5 * config.seed})
-    monkeypatch.setattr("sys.argv", [*sys.argv, "--variant", "turned"])
+    monkeypatch.setattr("sys.argv", [*sys.argv, "--variant", "rotary"])
     compare_positions.main()
-    assert list(json.loads((out / "sweep.json").read_text())) == ["turned / 0", "turned / 1"]
-    assert (out / "sweep.md").read_text().splitlines()[4:] == ["| turned | 1.00 | 0.25 (0.00–0.50) |"]
+    assert list(json.loads((out / "sweep.json").read_text())) == ["rotary / 0", "rotary / 1"]
+    assert (out / "sweep.md").read_text().splitlines()[4:] == ["| rotary | 1.00 | 0.25 (0.00–0.50) |"]
     assert "plain" not in capsys.readouterr().out

@@ -6,44 +6,43 @@ from pathlib import Path
 import pytest
 
 from seqrev.config import load_config
-from seqrev.data import fresh_sequences, rows_of
-from seqrev.evaluation import evaluate
-from seqrev.interpret import anti_diagonal
-from seqrev.training import TrainingState, fit
+from seqrev.data.sampling import draw_split, fresh_sequences
+from seqrev.inference.evaluation import evaluate
+from seqrev.interpret.alignment import alignment_over
+from seqrev.reverser import Reverser
+from seqrev.training.trainer import Trainer
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 pytestmark = pytest.mark.slow
 
 
-def trained(name: str, seed: int, changes: Sequence[str] = ()) -> TrainingState:
-    config = load_config(CONFIGS / name, changes, seed)
-    state = TrainingState(config)
-    for _ in fit(config, state=state):
+def trained(name: str, seed: int, changes: Sequence[str] = ()) -> Reverser:
+    trainer = Trainer(load_config(CONFIGS / name, changes, seed), device="cpu")
+    for _ in trainer:
         pass
-    state.model.eval()
-    return state
+    return trainer.reverser
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("name", ["small.yaml", "fast.yaml"])
 def test_held_out_sequences_are_answered_and_the_model_looks_where_it_should(name: str, seed: int) -> None:
-    state = trained(name, seed)
-    test = [row for chunk in rows_of("test", state.config.data.test, state.config) for row in chunk]
+    reverser = trained(name, seed)
+    test = [row for chunk in draw_split("test", reverser.config.data.test, reverser.config) for row in chunk]
     assert len(test) == 1_000
-    assert evaluate(state.model, test).overall.exact_match >= 0.999
-    mean, *_ = anti_diagonal(state.model, test)
+    assert evaluate(reverser.model, test).overall.exact_match >= 0.999
+    mean, *_ = alignment_over(reverser.model, test)
     assert mean.mass >= 0.8
     assert mean.hit >= 0.98
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_extrapolate_is_exact_at_a_hundred_times_its_training_length(seed: int) -> None:
-    state = trained("extrapolate.yaml", seed)
+    reverser = trained("extrapolate.yaml", seed)
     for length in (20, 50, 100, 200, 500, 1_000):
-        result = evaluate(state.model, fresh_sequences(length, 64, state.config)).overall
+        result = evaluate(reverser.model, fresh_sequences(length, 64, reverser.config)).overall
         assert result.exact_match == 1.0, length
     for length in (10, 500):
-        mean, *_ = anti_diagonal(state.model, fresh_sequences(length, 16, state.config))
+        mean, *_ = alignment_over(reverser.model, fresh_sequences(length, 16, reverser.config))
         assert mean.hit == 1.0
         assert mean.mass >= 0.95
 
@@ -61,8 +60,8 @@ def test_extrapolate_is_exact_at_a_hundred_times_its_training_length(seed: int) 
 )
 def test_extrapolate_holds_for_other_alphabets_and_lengths(seed: int, changes: list[str]) -> None:
     """At eight and sixteen times the training length, and at 1,000."""
-    state = trained("extrapolate.yaml", seed, changes)
-    longest = state.config.task.max_length
+    reverser = trained("extrapolate.yaml", seed, changes)
+    longest = reverser.config.task.max_length
     for length in (8 * longest, 16 * longest, 1_000):
-        result = evaluate(state.model, fresh_sequences(length, 16, state.config)).overall
+        result = evaluate(reverser.model, fresh_sequences(length, 16, reverser.config)).overall
         assert result.exact_match == 1.0, length

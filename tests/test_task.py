@@ -20,12 +20,12 @@ def test_the_rule_is_reversal_and_twice_it_is_the_identity(symbols: list[int]) -
 
 @few
 @given(sequences)
-def test_source_of_output_points_at_what_the_rule_emits(symbols: list[int]) -> None:
+def test_the_alignment_points_at_what_the_rule_emits(symbols: list[int]) -> None:
     source = np.array([symbols, symbols[::-1]])
-    indices = task.source_of_output(source)
+    indices = task.alignment(source)
     assert indices.shape == source.shape
-    for row, places in zip(source, indices, strict=True):
-        assert [int(row[place]) for place in places] == task.apply_rule(row).tolist()
+    for row, order in zip(source, indices, strict=True):
+        assert [int(row[index]) for index in order] == task.apply_rule(row).tolist()
 
 
 def test_the_rule_works_on_every_row_of_a_batch() -> None:
@@ -35,24 +35,24 @@ def test_the_rule_works_on_every_row_of_a_batch() -> None:
 
 @few
 @given(sequences)
-def test_framing_and_decoding_is_the_identity(symbols: list[int]) -> None:
-    ids = task.frame(np.array(symbols)).tolist()
+def test_adding_special_tokens_and_removing_them_is_the_identity(symbols: list[int]) -> None:
+    ids = task.add_special_tokens(np.array(symbols)).tolist()
     assert len(ids) == len(symbols) + 2
     assert (ids[0], ids[-1]) == (task.BOS, task.EOS)
     assert min(ids[1:-1]) >= task.FIRST_SYMBOL
-    assert task.decode(ids[1:]) == symbols
+    assert task.ids_to_symbols(ids[1:]) == symbols
 
 
-def test_framing_keeps_leading_axes() -> None:
-    framed = task.frame(np.array([[0, 1], [2, 3]], dtype=np.int32))
-    assert framed.tolist() == [[1, 3, 4, 2], [1, 5, 6, 2]]
-    assert framed.dtype == np.int64
+def test_adding_special_tokens_keeps_leading_axes() -> None:
+    ids = task.add_special_tokens(np.array([[0, 1], [2, 3]], dtype=np.int32))
+    assert ids.tolist() == [[1, 3, 4, 2], [1, 5, 6, 2]]
+    assert ids.dtype == np.int64
 
 
-def test_decoding_stops_at_the_first_end_and_needs_none() -> None:
-    assert task.decode([5, 2, 6, 2]) == [2]
-    assert task.decode([5, 6]) == [2, 3]
-    assert task.decode([2]) == []
+def test_symbols_end_at_the_first_eos_and_need_none() -> None:
+    assert task.ids_to_symbols([5, 2, 6, 2]) == [2]
+    assert task.ids_to_symbols([5, 6]) == [2, 3]
+    assert task.ids_to_symbols([2]) == []
 
 
 def test_the_vocabulary_has_three_ids_more_than_symbols() -> None:
@@ -109,7 +109,7 @@ def test_a_length_alone_can_be_checked(length: int, fits: bool) -> None:
 
 def test_the_example_in_the_hint_fits_the_vocabulary() -> None:
     with pytest.raises(UsageError) as caught:
-        task.check([5], symbols=3)
+        task.check_sequence([5], symbols=3)
     assert all(0 <= int(word) < 3 for word in caught.value.hint.split()[2:])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import child_environment
+from tests.helpers import child_environment
 from tests.torture import SUBJECTS
 
 ROOT = Path(__file__).parent.parent

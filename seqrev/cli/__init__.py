@@ -1,7 +1,4 @@
-"""The command line: one file a subcommand, each of which parses, calls one public function, and reports.
-
-Nothing heavy is imported before a command runs: ``--help`` never waits for PyTorch.
-"""
+"""The command line, one file a command. Nothing heavy is imported before one runs: ``--help`` never waits for PyTorch."""
 
 import io
 import os
@@ -11,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from seqrev import __version__
 from seqrev.cli import attention, decode, evaluate, generate, train
-from seqrev.console import Console, OutputClosed, let_go
-from seqrev.distributed import EndedElsewhere, is_first
+from seqrev.cli.console import Console, OutputClosed, discard_unwritable
 from seqrev.errors import SeqrevError, UsageError
-from seqrev.signals import Interrupted, stop_requests
+from seqrev.system.signals import Interrupted, stop_requests
+from seqrev.training.distributed import ProcessLostError, is_first
 
 app = typer.Typer(
     name="seqrev",
@@ -34,9 +32,7 @@ app.command("attention")(attention.command)
 
 def _version(asked: bool) -> None:
     if asked:
-        import seqrev
-
-        typer.echo(f"seqrev {seqrev.__version__}")
+        typer.echo(f"seqrev {__version__}")
         raise typer.Exit
 
 
@@ -50,12 +46,7 @@ def _options(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns the exit code.
-
-    0 ok; 1 failure, of the program, the disk or a training; 2 wrong usage or configuration; 3 missing or damaged input;
-    4 a quality gate not met; 128 and the number of the signal after a request to stop: 130 after Ctrl-C, 143 after SIGTERM,
-    129 after SIGHUP, 138 after SIGUSR1.
-    """
+    """Run a command; returns the exit code, as docs/reference.md lists them."""
     arguments = sys.argv[1:] if arguments is None else arguments
     console = Console(json_mode="--json" in arguments)
     for stream in (sys.stdout, sys.stderr):
@@ -63,18 +54,18 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal that has no arrow gets a question mark, not a failure
     try:
         with stop_requests():
-            return _run(arguments)
-    except EndedElsewhere as error:
-        return error.exit_code
+            code = typer.main.get_command(app)(args=arguments, prog_name="seqrev", standalone_mode=False)
+            if sys.stdout is not None:  # a daemon may have none
+                sys.stdout.flush()
+            return code if isinstance(code, int) else 0
     except (SeqrevError, Interrupted) as error:
-        console.error(error)
+        if is_first() or not isinstance(error, ProcessLostError | Interrupted):  # which the first process reports
+            console.error(error)
         return error.exit_code
     except typer.TyperException as error:
-        if not is_first():
-            return error.exit_code
-        if not arguments:  # the message is the help
+        if is_first() and not arguments:  # the message is the help
             typer.echo(error.format_message(), err=True)
-        else:
+        elif is_first():
             known = arguments[0] in {command.name for command in app.registered_commands}
             console.error(UsageError(error.format_message(), f"seqrev {arguments[0]} --help" if known else "seqrev --help"))
         return error.exit_code
@@ -88,15 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
         console.error(_known(error))
         return SeqrevError.exit_code
     finally:
-        let_go(sys.stdout)
-        let_go(sys.stderr)
-
-
-def _run(arguments: list[str]) -> int:
-    code = typer.main.get_command(app)(args=arguments, prog_name="seqrev", standalone_mode=False)
-    if sys.stdout is not None:  # a daemon may have none
-        sys.stdout.flush()
-    return code if isinstance(code, int) else 0
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            discard_unwritable(stream)
 
 
 def _known(error: Exception) -> SeqrevError:
@@ -104,8 +88,8 @@ def _known(error: Exception) -> SeqrevError:
     if isinstance(error, MemoryError) or "allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError":
         return SeqrevError("There is not enough memory for this.", "smaller batches, shorter sequences or a smaller model")
     if isinstance(error, OSError):
-        name = f" {error.filename}" if error.filename else " a file"
-        return SeqrevError(f"The system refused an operation on{name}: {error.strerror or error}.")
+        name = error.filename or "a file"
+        return SeqrevError(f"The system refused an operation on {name}: {error.strerror or error}.")
     return SeqrevError(
         f"This should not have happened ({type(error).__name__}: {error}). Please report it.",
         "SEQREV_DEBUG=1 seqrev ... shows where.",

@@ -1,52 +1,60 @@
-"""The options that several commands share."""
+"""What several commands share: options, the model that is meant, and the symbols that were typed."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
-from seqrev.console import Console
+from seqrev.cli.console import Console
+from seqrev.errors import UsageError
 
 if TYPE_CHECKING:
-    from seqrev.api import Reverser
+    from seqrev.reverser import Reverser
 
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="YAML configuration, e.g. configs/small.yaml.")
-]
+ConfigFile = Annotated[Path | None, Option(metavar="FILE", help="YAML configuration, e.g. configs/small.yaml.")]
 Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Change one field, e.g. train.lr=3e-4. May be repeated."),
+    list[str] | None, Option("--set", metavar="NAME=VALUE", help="Change one field, e.g. train.lr=3e-4. May be repeated.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Short for --set seed=N.")]
+Seed = Annotated[int | None, Option(help="Short for --set seed=N.")]
 RunsDir = Annotated[
-    Path, typer.Option("--runs-dir", envvar="SEQREV_RUNS", metavar="FOLDER", help="Where the numbered run folders are.")
+    Path | None, Option(metavar="FOLDER", help="Where the numbered run folders are; left out: $SEQREV_RUNS, else runs.")
 ]
 RunSpec = Annotated[
-    str | None, typer.Option("--run", metavar="RUN", help="runs/001, 001, 1 or latest; left out: the latest that serves.")
+    str | None, Option(metavar="RUN", help="runs/001, 001, 1 or latest; left out: the latest that can be used.")
 ]
-ContinueRun = Annotated[
-    str | None,
-    typer.Option("--run", metavar="RUN", help="Carry on with this run (runs/001, 001, 1, latest); else: a new one."),
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
-Beam = Annotated[int, typer.Option("--beam", min=1, max=1000, help="Hypotheses kept in beam search; 1 is greedy.")]
+Device = Annotated[str, Option(help="auto, cpu, cuda or mps.")]
+Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
+Beam = Annotated[int, Option(min=1, max=1000, help="Hypotheses kept in beam search; 1 is greedy.")]
 
-DEFAULT_RUNS = Path("runs")
 LONGER = "Note: longer than any sequence in training (at most {}); the answer may be wrong."
 
 
-def load_model(spec: str | None, runs_dir: Path, device: str, console: Console) -> "Reverser":
+def refuse_together(hint: str, options: Mapping[str, object]) -> None:
+    """Raise a UsageError that names the first two where more than one is given; None and False count as not given."""
+    given = [name for name, value in options.items() if value is not None and value is not False]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} does not go together with {given[1]}.", hint)
+
+
+def parse_symbols(words: Sequence[str], model: "Reverser") -> list[int]:
+    """A sequence that was typed; a UsageError where it is none that the model takes."""
+    from seqrev.task import parse_sequence
+
+    return parse_sequence(" ".join(words), model.config.task.symbols, model.longest_source)
+
+
+def load_model(spec: str | None, runs_dir: Path | None, device: str, console: Console) -> "Reverser":
     """The trained model that the user means; says on stderr which one was taken where that was left open."""
-    from seqrev.runs import Run, find_run
+    from seqrev.runs.folders import Run, find_run
 
     run = find_run(spec, runs_dir, Run.has_checkpoint, "a usable checkpoint")
 
-    from seqrev.api import load
+    from seqrev.reverser import load  # which imports PyTorch: a run that is not there is told at once
 
     model = load(run, device)
     for problem in model.problems:
         console.note(f"Warning: {problem} The next best checkpoint is used.")
-    if spec is None or spec == "latest":
+    if spec in (None, "latest") and model.checkpoint is not None:
         console.note(f"Run: {run} (checkpoint of step {model.checkpoint.step:,})")
     return model

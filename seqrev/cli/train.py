@@ -5,174 +5,130 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
-from seqrev.cli.generate import fill
-from seqrev.cli.options import DEFAULT_RUNS, ConfigFile, ContinueRun, Device, Json, RunsDir, Seed, Set
-from seqrev.console import Console, Progress
-from seqrev.distributed import World, join
+from seqrev.cli.console import Console, Progress
+from seqrev.cli.options import ConfigFile, Device, Json, RunsDir, Seed, Set
 from seqrev.errors import UsageError
-from seqrev.signals import stop_requests
+from seqrev.system.signals import stop_requests
+from seqrev.training.distributed import join
+from seqrev.training.events import Event, Validation
 
 if TYPE_CHECKING:
-    from seqrev.experiment import Trained
-    from seqrev.runs import Run
-    from seqrev.training import Event
+    from seqrev.runs.folders import Run
+    from seqrev.workflows.train import TrainingSummary
 
 
 def command(
     config: ConfigFile = None,
-    run_: ContinueRun = None,
+    run: Annotated[
+        str | None, Option(metavar="RUN", help="Carry on with this run (runs/001, 001, 1, latest); else: a new one.")
+    ] = None,
     set_: Set = None,
     seed: Seed = None,
     steps: Annotated[
-        int | None,
-        typer.Option("--steps", min=1, max=1_000_000_000, help="With --run: go on to this step, beyond what was planned."),
+        int | None, Option(min=1, max=1_000_000_000, help="With --run: go on to this step, beyond what was planned.")
     ] = None,
+    tensorboard: Annotated[
+        bool, Option("--tensorboard", help="Afterwards, write the metrics for TensorBoard into the run.")
+    ] = False,
     device: Device = "auto",
-    runs_dir: RunsDir = DEFAULT_RUNS,
+    runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
     """Train a model, in a new run or on with one.
 
-    In a new run from its dataset to its pictures; with --run from whatever stands there.
+    In a new run from its dataset to its pictures; with --run from whatever is there.
     """
-    console = Console(json)
-    with join(device) as world:
-        if world.rank > 0:
-            _follow(device, world)
-            return
-        if steps is not None and run_ is None:
-            raise UsageError("--steps extends a run; a new one has --set.", f"--set train.steps={steps}")
-        run = _choose_run(config, run_, set_, seed, device, runs_dir, world.size)
-        if steps is not None:
-            _extend(run, steps, console)
-        console.note(f"Run: {run}")
-        trained = _train(run, device, console, world)
-    _report(console, run, trained)
-
-
-def _choose_run(
-    config: Path | None,
-    run: str | None,
-    set_: list[str] | None,
-    seed: int | None,
-    device: str,
-    runs_dir: Path,
-    processes: int,
-) -> "Run":
-    """The run that is meant, or a new one."""
     if run is not None and (config is not None or set_ or seed is not None):
         raise UsageError(
             "--run carries on with the configuration of that run; --config, --set and --seed are for a new one.",
             f"seqrev train --run {run}",
         )
+    if steps is not None and run is None:
+        raise UsageError("--steps extends a run; a new one has --set.", f"--set train.steps={steps}")
     from seqrev.config import load_config
-    from seqrev.data import check_possible
-    from seqrev.generation import start
-    from seqrev.runs import Run, find_run
+    from seqrev.runs.tensorboard import check_installed, export
 
-    if run is None:
-        settings = load_config(config, set_ or (), seed)
-        check_possible(settings)
+    if tensorboard:
+        check_installed()
+    console = Console(json)
+    with join(device) as processes, stop_requests() as stop, console.progress("steps") as steps_done:
+        if processes.rank > 0:
+            from seqrev.workflows.train import train_worker
 
-        from seqrev.experiment import check_fits
+            train_worker(device, stop, processes)
+            return
+        what = load_config(config, set_ or (), seed) if run is None else _find(run, runs_dir, steps, console)
 
-        check_fits(settings, device, processes)
-        return start(settings, runs_dir)
-    if device not in ("auto", "cpu"):  # a device that is not there is told before a dataset is made for it
-        from seqrev.devices import choose_device
+        from seqrev.workflows.train import Observer, train
 
-        choose_device(device)
-    return find_run(run, runs_dir, Run.has_config, "a configuration")
-
-
-def _train(run: "Run", device: str, console: Console, world: World) -> "Trained":
-    """Fill the dataset if need be, and train under a progress bar."""
-    with stop_requests() as stop:
-        stop.hint = f"seqrev train --run {run}"
-        if not run.has_dataset():
-            fill(run, console)
-        world.tell(str(run))
-
-        from seqrev import experiment
-
-        with console.progress(run.config().train.steps, "steps") as progress:
-            reporter = _Reporter(progress)
-            trained = experiment.train(run, device, reporter, console.note, stop, world)
-        if not reporter.tokens:
-            more = f"seqrev train --run {run} --steps {2 * trained.steps}"
-            console.note(f"Note: nothing was left to train, all {trained.steps:,} steps were done. To go on: {more}")
-        return trained
+        reporter = _Reporter(steps_done)
+        with console.progress("sequences") as rows:
+            observer = Observer(reporter.start, rows.update, reporter, console.note, stop)
+            summary = train(what, device, runs_dir, observer, processes)
+    _report(console, summary, trained=reporter.tokens > 0)
+    if tensorboard:
+        console.note(f"TensorBoard: {export(summary.run)}")
+    console.note(f"Next: seqrev decode --run {summary.run} 4 8 2 9")
 
 
-def _follow(device: str, world: World) -> None:
-    """Train along with the first process, which speaks for all."""
-    from seqrev.runs import Run
+def _find(spec: str, runs_dir: Path | None, steps: int | None, console: Console) -> "Run":
+    """The run that is meant; with ``steps``, planned anew."""
+    from seqrev.runs.folders import Run, find_run
 
-    with stop_requests() as stop:
-        run = Run(Path(world.hear()))
-
-        from seqrev import experiment
-
-        experiment.follow(run, device, stop, world)
-
-
-def _extend(run: "Run", steps: int, console: Console) -> None:
-    planned = run.config().train.steps
-    run.extend(steps)
-    console.note(
-        f"Note: the learning rate so far was that of a training of {planned:,} steps. A training of {steps:,} from the "
-        "start would not give the same weights."
-    )
+    run = find_run(spec, runs_dir, Run.has_config, "a configuration")
+    if steps is not None:
+        planned = run.config().train.steps
+        run.extend(steps)
+        console.note(
+            f"Note: the learning rate so far was that of a training of {planned:,} steps. A training of {steps:,} from the "
+            "start would not give the same weights."
+        )
+    return run
 
 
-def _report(console: Console, run: "Run", trained: "Trained") -> None:
+def _report(console: Console, summary: "TrainingSummary", trained: bool) -> None:
     """How it ended, for people or as JSON."""
-    result = trained.validation
-    score = trained.anti_diagonal
-    console.line(f"{run}: {trained.steps:,} steps in {trained.seconds:.0f} s")
-    console.data(
-        f"validation: exact match {result.exact_match:.4f}, token accuracy {result.token_accuracy:.4f}, "
-        f"loss {result.loss:.2g}"
-    )
+    run, steps, score = summary.run, summary.steps, summary.anti_diagonal
+    result = {name: getattr(summary.validation, name) for name in ("exact_match", "token_accuracy", "loss")}
+    seconds = summary.validation.seconds
+    if not trained:
+        more = f"seqrev train --run {run} --steps {2 * steps}"
+        console.note(f"Note: nothing was left to train, all {steps:,} steps were done. To go on: {more}")
+    console.line(f"{run}: {steps:,} steps in {seconds:.0f} s")
+    text = "validation: exact match {exact_match:.4f}, token accuracy {token_accuracy:.4f}, loss {loss:.2g}"
+    console.data(text.format(**result))
     console.data(f"anti-diagonal (head mean, test sequences): mass {score.mass:.3f}, hit {score.hit:.3f}")
-    console.line("pictures: " + ", ".join(map(str, trained.pictures)))
-    console.document(
-        {
-            "run": str(run),
-            "steps": trained.steps,
-            "validation": {
-                "exact_match": result.exact_match,
-                "token_accuracy": result.token_accuracy,
-                "loss": result.loss,
-            },
-            "seconds": trained.seconds,
-        }
-    )
-    console.note(f"Next: seqrev decode --run {run} 4 8 2 9")
+    console.line("pictures: " + ", ".join(map(str, summary.pictures)))
+    console.document({"run": str(run), "steps": steps, "validation": result, "seconds": seconds})
 
 
 class _Reporter:
-    """Turns events into progress."""
+    """Shows the events of a training as progress."""
 
     def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+        self._progress, self._steps = progress, 0
         self._loss = self._exact = ""
-        self.tokens, self._since = 0, time.monotonic()
+        self.tokens, self._began = 0, 0.0
 
-    def __call__(self, event: "Event") -> None:
-        from seqrev.training import Step
+    def start(self, run: "Run") -> None:
+        """The run is known."""
+        self._progress.note(f"Run: {run}")
+        self._steps = run.config().train.steps
 
-        if isinstance(event, Step):
-            self.tokens += event.tokens
-            rate = self.tokens / max(time.monotonic() - self._since, 1e-9)
-            if not math.isnan(event.loss):  # it was read
-                self._loss = f"loss {event.loss:.4f}"
-            details = f"{self._loss}{self._exact}  lr {event.lr:.1e}  {rate:,.0f} tokens/s"
-            self._progress.update(event.step, details)
-        else:
-            self._exact = f"  exact {event.exact_match:.3f}"
-            self._progress.note(
-                f"step {event.step:,}: validation loss {event.loss:.4f}, exact match {event.exact_match:.3f}"
-            )
+    def __call__(self, event: Event) -> None:
+        """A step was taken, or the model was validated."""
+        if isinstance(event, Validation):
+            exact = f"{event.exact_match:.3f}"
+            self._exact = f"  exact {exact}"
+            self._progress.note(f"step {event.step:,}: validation loss {event.loss:.4f}, exact match {exact}")
+            return
+        if not self.tokens:
+            self._began = time.monotonic()
+        self.tokens += event.tokens
+        rate = self.tokens / max(time.monotonic() - self._began, 1e-9)
+        if not math.isnan(event.loss):  # it was read
+            self._loss = f"loss {event.loss:.4f}"
+        details = f"{self._loss}{self._exact}  lr {event.lr:.1e}  {rate:,.0f} tokens/s"
+        self._progress.update(event.step, self._steps, details)

@@ -1,72 +1,84 @@
-"""Scaled dot-product attention, several heads of it, and the cache that makes decoding cheap.
+"""Scaled dot-product attention, and several heads of it.
 
 Source: Vaswani et al., "Attention Is All You Need" (2017), sections 3.2.1 and 3.2.2.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seqrev.model.positions import NOWHERE, Places, turn
+from seqrev.model.cache import KeyValueCache
+from seqrev.model.positions import NO_POSITIONS, PositionInputs, ScoreBias, apply_rotary
 
 FUSED_DEVICES = {"cuda"}  # where the fused kernel is always the faster one
+FUSED_SCORES = 65_536  # scores of a head from which it is on a CPU, too: 256 queries and as many keys
+SCORES_AT_ONCE = 8_388_608  # scores that are in memory together where no gradient needs them
+SHORT_ROW = 16  # keys; PyTorch's CPU softmax is up to ten times slower on fewer than on exactly so many
+FEW_SCORES = 256  # of which that does not matter
 
-MANY = 65_536  # scores of a head from which it is on a CPU too: 256 queries and as many keys
 
-SHORT = 16  # keys; PyTorch's CPU softmax is ten times slower on fewer than on exactly so many
+class AttentionOutput(NamedTuple):
+    """What attention returns."""
+
+    states: Tensor
+    """``[batch, tgt, d_model]``"""
+    weights: Tensor | None
+    """Before dropout, ``[batch, head, tgt, src]``; None where they were not asked for."""
 
 
-def attention_weights(
-    query: Tensor, key: Tensor, mask: Tensor | None = None, noise: float = 0.0, bias: Tensor | None = None
-) -> Tensor:
-    """How strongly each query looks at each key: ``softmax(Q Kᵀ / √d_head)`` (equation 1).
+def attention_scores(query: Tensor, key: Tensor, bias: Tensor | None = None, noise: float = 0.0) -> Tensor:
+    """How well each query fits each key: ``Q Kᵀ / √d_head`` (equation 1, inside the softmax), ``[batch, head, tgt, src]``.
 
     Args:
         query: ``[batch, head, tgt, d_head]``.
         key: ``[batch, head, src, d_head]``.
-        mask: boolean, True = may attend, broadcasts to ``[batch, head, tgt, src]``; None: everything may be seen.
+        bias: added to the scores, to which it broadcasts.
         noise: standard deviation of Gaussian noise that is added to the scores.
-        bias: added to the scores, broadcasts to ``[batch, head, tgt, src]``.
-
-    Returns:
-        ``[batch, head, tgt, src]``; every row sums to one. A masked key has a weight of exactly zero. (A query that may
-        see no key at all gets equal weights, not NaN.)
     """
     scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-2, -1)
     if bias is not None:
         scores = scores + bias
     if noise:
         scores = scores + noise * torch.randn_like(scores)
+    return scores
+
+
+def masked_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Softmax over the keys that may be seen, ``[batch, head, tgt, src]`` to the same shape; every row sums to one.
+
+    ``mask``: boolean, True = may attend, broadcasts to the scores; None: everything may be seen. A masked key has a weight
+    of exactly zero. (A query that may see no key at all gets equal weights, not NaN.)
+    """
     if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    return _softmax(scores)
-
-
-def _softmax(scores: Tensor) -> Tensor:
-    """Softmax over the last axis; on a CPU short rows are padded, because the kernel takes them number by number."""
-    missing = SHORT - scores.shape[-1]
-    if missing <= 0 or scores.device.type != "cpu":
+    missing = SHORT_ROW - scores.shape[-1]
+    if missing <= 0 or scores.device.type != "cpu" or scores.numel() < FEW_SCORES:
         return scores.softmax(dim=-1)
+    # Short rows are padded: the kernel would take them number by number.
     return functional.pad(scores, (0, missing), value=-math.inf).softmax(dim=-1)[..., :-missing]
 
 
-def fused_attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, dropout: float = 0.0, bias: Tensor | None = None
+def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    """How much each query attends to each key: ``softmax(Q Kᵀ / √d_head)`` (equation 1), ``[batch, head, tgt, src]``."""
+    return masked_softmax(attention_scores(query, key, bias), mask)
+
+
+def plain_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, bias: Tensor | None = None, dropout: float = 0.0
 ) -> Tensor:
-    """The values mixed by ``attention_weights``, which are never in memory: one kernel (FlashAttention, Dao et al. 2022).
+    """The values, ``[batch, head, src, d_head]``, weighted by ``attention_weights``, with ``dropout`` on the weights."""
+    return functional.dropout(attention_weights(query, key, mask, bias), dropout) @ value
 
-    Args:
-        query: ``[batch, head, tgt, d_head]``.
-        key: ``[batch, head, src, d_head]``.
-        value: ``[batch, head, src, d_head]``.
-        mask: boolean, True = may attend, broadcasts to ``[batch, head, tgt, src]``; every query sees at least one key.
-        dropout: on the weights.
-        bias: added to the scores, broadcasts to ``[batch, head, tgt, src]``.
 
-    Returns:
-        ``[batch, head, tgt, d_head]``.
+def fused_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, bias: Tensor | None = None, dropout: float = 0.0
+) -> Tensor:
+    """``plain_attention`` in one kernel, with the weights never in memory (FlashAttention, Dao et al. 2022).
+
+    Every query must see at least one key.
     """
     if bias is not None:
         bias = bias.to(query)
@@ -74,167 +86,123 @@ def fused_attention(
     return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
 
 
-class KeyValueCache:
-    """Keys and values of the positions that were already seen, in buffers that double when full.
+class MaskedSoftmax(nn.Module):
+    """``masked_softmax`` as a module: a hook sees, and may change, the scores (its input) and the weights (its output)."""
 
-    Doubling keeps the memory linear and the copying amortised: each new position costs one write.
-    """
-
-    def __init__(self, one_query: bool = True) -> None:
-        """``one_query``: made for one query at a time. On a CPU the numbers of one feature then lie side by side, ``[batch,
-        head, d_head, room]``: the products of a single query with many keys, and of its weights with the values, run
-        along the memory. Fused attention, which is for many queries, wants those of one position side by side.
-        """
-        self._by_feature = one_query
-        self._keys: Tensor | None = None
-        self._values: Tensor | None = None
-        self.length = 0
-
-    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Add new positions ``[batch, head, new, d_head]``; returns all so far, ``[batch, head, length, d_head]``."""
-        end = self.length + key.shape[2]
-        self._keys = self._room(self._keys, key, end)
-        self._values = self._room(self._values, value, end)
-        self._keys[:, :, self.length : end] = key
-        self._values[:, :, self.length : end] = value
-        self.length = end
-        return self.all()
-
-    def _room(self, buffer: Tensor | None, new: Tensor, end: int) -> Tensor:
-        if buffer is not None and buffer.shape[2] >= end:
-            return buffer
-        batch, head, _, d_head = new.shape
-        room = max(16, end) if buffer is None else max(2 * buffer.shape[2], end)
-        if self._by_feature and new.device.type == "cpu":
-            grown = new.new_empty(batch, head, d_head, room).transpose(-2, -1)
-        else:
-            grown = new.new_empty(batch, head, room, d_head)
-        if buffer is not None:
-            grown[:, :, : self.length] = buffer[:, :, : self.length]
-        return grown
-
-    def all(self) -> tuple[Tensor, Tensor]:
-        """Keys and values so far, ``[batch, head, length, d_head]`` each.
-
-        Raises:
-            ValueError: nothing was appended yet.
-        """
-        if self._keys is None or self._values is None:
-            raise ValueError("the cache is empty")
-        return self._keys[:, :, : self.length], self._values[:, :, : self.length]
-
-    def select(self, rows: Tensor) -> None:
-        """Keep these rows of the batch, in this order (``rows``: integer indices, repeats allowed)."""
-        if self._keys is not None and self._values is not None:
-            self._keys, self._values = self._keys[rows], self._values[rows]
+    def forward(self, scores: Tensor, mask: Tensor | None) -> Tensor:
+        """``[batch, head, tgt, src]`` to the same shape."""
+        return masked_softmax(scores, mask)
 
 
 class MultiHeadAttention(nn.Module):
     """``heads`` attentions side by side, each in its own ``d_model / heads`` dimensions (section 3.2.2).
 
-    Self-attention and cross-attention are this one module: who looks (``states``) and who is looked at (``keys_of``)
-    are arguments.
+    Self-attention and cross-attention are this one module: the states that attend (``states``) and those attended to
+    (``context``) are arguments.
+
+    Every part is a module that a hook reaches (docs/hooks.md). Where a hook on ``softmax`` or ``dropout`` wants the
+    weights, they are computed, however long the sequence.
     """
 
     def __init__(
         self, d_model: int, heads: int, dropout: float = 0.0, query_dropout: float = 0.0, noise: float = 0.0
     ) -> None:
-        """``dropout`` on the weights, ``query_dropout`` and ``noise`` on the scores act only in training.
+        """``dropout`` on the weights, ``query_dropout``, and ``noise`` on the scores act only in training.
 
         Noise makes attention crisp: a choice that must survive it needs scores that are far apart, and then all of the
         weight is in one place (binary codes are learned in the same way: Salakhutdinov and Hinton, "Semantic Hashing",
-        2009). Dropout on the weights asks for less: it is also survived by looking at several copies.
+        2009). Dropout on the weights asks for less: it is also survived by attending to several copies.
 
         A score is a sum over the features of the query. Dropout on them punishes the sum of their squared shares (as
         dropout on the inputs of a linear model does: Wager et al., "Dropout Training as Adaptive Regularization", 2013),
         so that no few of them, with rotary positions no few frequencies, decide it.
+
+        Raises:
+            ValueError: the heads cannot share ``d_model`` equally.
         """
         super().__init__()
-        self.heads, self.noise = heads, noise
+        if d_model % heads:
+            raise ValueError(f"d_model is {d_model}, which {heads} heads cannot share equally")
+        self.heads = heads
+        self.noise = noise
         self.q_proj = nn.Linear(d_model, d_model)
         self.k_proj = nn.Linear(d_model, d_model)
         self.v_proj = nn.Linear(d_model, d_model)
-        self.out_proj = nn.Linear(d_model, d_model)
-        self.dropout = nn.Dropout(dropout)
         self.query_dropout = nn.Dropout(query_dropout)
+        self.softmax = MaskedSoftmax()
+        self.dropout = nn.Dropout(dropout)
+        self.out_proj = nn.Linear(d_model, d_model)
 
     def forward(
         self,
         states: Tensor,
-        keys_of: Tensor,
+        context: Tensor | None,
         mask: Tensor | None = None,
-        places: Places = NOWHERE,
-        with_weights: bool = True,
-    ) -> tuple[Tensor, Tensor]:
-        """Mix the values of ``keys_of`` for every position of ``states``.
+        positions: PositionInputs = NO_POSITIONS,
+        cache: KeyValueCache | None = None,
+        need_weights: bool = False,
+    ) -> AttentionOutput:
+        """Let every position of ``states`` attend to the positions of ``context``.
 
         Args:
-            states: those who look, ``[batch, tgt, d_model]``.
-            keys_of: those looked at, ``[batch, src, d_model]``.
-            mask: boolean, True = may attend, broadcasts to ``[batch, head, tgt, src]``.
-            places: where they stand.
-            with_weights: whether the weights are asked for.
+            states: that give the queries, ``[batch, tgt, d_model]``.
+            context: that gives the keys and values, ``[batch, src, d_model]``; None: what is in the cache, nothing new.
+            mask: as in ``masked_softmax``.
+            positions: where both of them are.
+            cache: keys and values of the context so far; those of ``context`` are added.
 
-        Returns:
-            The mixed values ``[batch, tgt, d_model]``, and the weights ``[batch, head, tgt, src]`` before dropout (where
-            they were not asked for they may be empty).
+        Raises:
+            ValueError: there is neither a context nor anything in the cache.
         """
-        if states is keys_of:
-            query, key, value = self.queries_keys_values(states, places)
-        else:
-            query, (key, value) = self.queries(states, places), self.keys_and_values(keys_of, places)
-        return self.mix(query, key, value, mask, places.bias, with_weights)
-
-    def queries_keys_values(self, states: Tensor, places: Places = NOWHERE) -> tuple[Tensor, Tensor, Tensor]:
-        """All three of self-attention, ``[batch, length, d_model]`` to ``[batch, head, length, d_head]`` each."""
-        query, key, value = self._project(states, self.q_proj, self.k_proj, self.v_proj)
-        return self._place_queries(query, places), self._place_keys(key, places), value
-
-    def queries(self, states: Tensor, places: Places = NOWHERE) -> Tensor:
-        """``[batch, tgt, d_model]`` to ``[batch, head, tgt, d_head]``, turned and scaled as their places ask."""
-        (query,) = self._project(states, self.q_proj)
-        return self._place_queries(query, places)
-
-    def keys_and_values(self, states: Tensor, places: Places = NOWHERE) -> tuple[Tensor, Tensor]:
-        """``[batch, src, d_model]`` to two of ``[batch, head, src, d_head]``, the keys turned as their places ask."""
-        key, value = self._project(states, self.k_proj, self.v_proj)
-        return self._place_keys(key, places), value
-
-    def mix(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        bias: Tensor | None = None,
-        with_weights: bool = True,
-    ) -> tuple[Tensor, Tensor]:
-        """Attention over keys and values that are already split into heads; the part that a cache leaves to do."""
-        noise = self.noise if self.training else 0.0
+        query = self._split_heads(self.q_proj(states))
+        if positions.query_rotation is not None:
+            query = apply_rotary(query, positions.query_rotation)
+        if positions.query_scale is not None:
+            query = query * positions.query_scale
         query = self.query_dropout(query)
-        fused = query.device.type in FUSED_DEVICES or (query.shape[2] > 1 and query.shape[2] * key.shape[2] >= MANY)
-        if fused and not with_weights and not noise:
-            weights = query.new_empty(0)
-            mixed = fused_attention(query, key, value, mask, self.dropout.p if self.training else 0.0, bias)
+        if context is not None:
+            key, value = self._split_heads(self.k_proj(context)), self._split_heads(self.v_proj(context))
+            if positions.key_rotation is not None:
+                key = apply_rotary(key, positions.key_rotation)
+            if cache is not None:
+                key, value = cache.append(key, value)
+        elif cache is not None:
+            key, value = cache.all()
         else:
-            weights = attention_weights(query, key, mask, noise, bias)
-            mixed = self.dropout(weights) @ value
-        return self.out_proj(mixed.transpose(1, 2).flatten(2)), weights
+            raise ValueError("there is nothing to attend to: neither a context nor a cache")
+        found, weights = self._attend(query, key, value, mask, positions.bias, need_weights)
+        return AttentionOutput(self.out_proj(found.transpose(1, 2).flatten(2)), weights if need_weights else None)
 
-    def _project(self, states: Tensor, *projections: nn.Linear) -> tuple[Tensor, ...]:
-        """Several projections in one matrix product, each split into heads: ``[batch, head, length, d_head]``."""
-        weight = torch.cat([projection.weight for projection in projections])
-        bias = torch.cat([projection.bias for projection in projections])
-        joint = functional.linear(states, weight, bias).view(*states.shape[:2], len(projections), self.heads, -1)
-        split: tuple[Tensor, ...] = joint.permute(2, 0, 3, 1, 4).contiguous().unbind(0)  # one copy, instead of one each
-        return split
+    def _split_heads(self, states: Tensor) -> Tensor:
+        """``[batch, length, d_model]`` to ``[batch, head, length, d_head]``."""
+        return states.view(*states.shape[:2], self.heads, -1).transpose(1, 2)
 
-    @staticmethod
-    def _place_queries(query: Tensor, places: Places) -> Tensor:
-        if places.query_angles is not None:
-            query = turn(query, places.query_angles)
-        return query if places.query_scale is None else query * places.query_scale
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: ScoreBias | None, need_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """What each head finds, ``[batch, head, tgt, d_head]``, and the weights, if somebody wants them."""
+        noise, dropout = (self.noise, self.dropout.p) if self.training else (0.0, 0.0)
+        rows, keys = query.shape[2], key.shape[2]
+        explicit = need_weights or noise > 0 or _has_hooks(self.softmax) or _has_hooks(self.dropout)
+        fused = not explicit and (query.device.type in FUSED_DEVICES or (rows > 1 and rows * keys >= FUSED_SCORES))
+        block = rows
+        if not (explicit or torch.is_grad_enabled() or (fused and bias is None)):
+            block = max(1, SCORES_AT_ONCE // (query.shape[0] * self.heads * keys))
+        if block < rows:
+            attend = fused_attention if fused else plain_attention
+            found = []
+            for some in (slice(start, start + block) for start in range(0, rows, block)):
+                some_mask = mask if mask is None or mask.shape[-2] == 1 else mask[..., some, :]
+                some_bias = None if bias is None else bias.rows(some)
+                found.append(attend(query[:, :, some], key, value, some_mask, some_bias, dropout))
+            return torch.cat(found, dim=2), None
+        whole_bias = None if bias is None else bias.whole
+        if fused:
+            return fused_attention(query, key, value, mask, whole_bias, dropout), None
+        weights = self.softmax(attention_scores(query, key, whole_bias, noise), mask)
+        return self.dropout(weights) @ value, weights
 
-    @staticmethod
-    def _place_keys(key: Tensor, places: Places) -> Tensor:
-        return key if places.key_angles is None else turn(key, places.key_angles)
+
+def _has_hooks(module: nn.Module) -> bool:
+    """Whether somebody watches a module."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from seqrev.runs import Run
-from tests.conftest import Cli, assert_refused, child_environment
+from seqrev.runs.folders import Run
+from tests.helpers import Cli, assert_refused, child_environment
 
 ROOT = Path(__file__).parent.parent.parent
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}
@@ -77,8 +77,8 @@ def test_arrays_hold_the_maps_with_their_labels(cli: Cli, own_run: Run) -> None:
         assert arrays["decoder"].shape == (1, 2, len(emitted), len(emitted))
         for name in ("cross", "encoder", "decoder"):
             assert np.allclose(arrays[name].sum(axis=-1), 1, atol=1e-5)
-        places = [3, 2, 1][: len(output)]
-        mass = np.mean([arrays["cross"][0, :, row, place].mean() for row, place in enumerate(places)])
+        positions = [3, 2, 1][: len(output)]
+        mass = np.mean([arrays["cross"][0, :, row, position].mean() for row, position in enumerate(positions)])
         assert result.document["anti_diagonal"][0]["mass"] == pytest.approx(float(mass), abs=1e-5)
 
 
@@ -103,10 +103,10 @@ def test_one_head_is_another_picture(cli: Cli, own_run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("--layer", "2"), 2, "There is no layer 2; this model has layers 1 to 1"),
+        (("--layer", "2"), 2, "There is no layer 2 of cross-attention; this model has layers 1 to 1"),
         (("--layer", "0"), 2, "There is no layer 0"),
         (("--layer", "-1"), 2, "There is no layer -1"),
-        (("--head", "3"), 2, "There is no head 3; this model has heads 1 to 2"),
+        (("--head", "3"), 2, "There is no head 3 of cross-attention; this model has heads 1 to 2"),
         (("--head", "0"), 2, "There is no head 0"),
         (("--head", "two"), 2, "--head"),
         (("--out", "map.jpg"), 2, "map.jpg must end in .png, .svg, .pdf"),
@@ -124,7 +124,7 @@ def test_one_head_is_another_picture(cli: Cli, own_run: Run) -> None:
         (("1",) * 31, 2, "31 symbols"),
         (("--beam", "0"), 2, "--beam"),
         (("--type", "self"), 2, "--type"),
-        (("--type", "encoder", "--layer", "2"), 2, "There is no layer 2"),
+        (("--type", "encoder", "--layer", "2"), 2, "There is no layer 2 of encoder self-attention"),
         (("--report",), 2, "--report does not go together with a sequence"),
         (("--over-time",), 2, "--over-time does not go together with a sequence"),
     ],
@@ -230,42 +230,43 @@ def test_a_terminal_gets_the_map_in_colour_where_that_is_allowed(
 # --- how it was learned -----------------------------------------------------------------------------------------------
 
 
-def test_the_learning_is_a_film_with_its_numbers(cli: Cli, own_run: Run) -> None:
+def test_what_was_learned_is_an_animation_with_its_numbers(cli: Cli, own_run: Run) -> None:
     result = cli("attention", "--run", own_run, "--over-time", "--json")
     document = result.document
     steps = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 250]
-    assert [frame["step"] for frame in document["frames"]] == steps
+    assert [snapshot["step"] for snapshot in document["snapshots"]] == steps
     assert len(document["source"]) == 4
     assert f'"src": {document["source"]}' in (own_run.data / "validation.jsonl").read_text()
-    assert document["frames"][-1]["loss"] < document["frames"][0]["loss"]
-    assert {"step", "loss", "layer", "head", "mass", "hit"} == document["frames"][0].keys()
+    assert document["snapshots"][-1]["loss"] < document["snapshots"][0]["loss"]
+    assert set(document) == {"run", "source", "snapshots", "out"}
+    assert {"step", "loss", "layer", "head", "mass", "hit"} == document["snapshots"][0].keys()
     assert document["out"] == f"{own_run}/attention/001.gif"
-    with Image.open(document["out"]) as film:
-        assert len(list(ImageSequence.Iterator(film))) == len(steps)
+    with Image.open(document["out"]) as animation:
+        assert len(list(ImageSequence.Iterator(animation))) == len(steps)
 
 
 @pytest.mark.parametrize("suffix", MAGIC)
-def test_the_learning_can_be_a_strip(cli: Cli, own_run: Run, suffix: str) -> None:
-    result = cli("attention", "--run", own_run, "--over-time", "--out", f"learn.{suffix}", "--head", "1", "--no-guide")
+def test_what_was_learned_can_be_a_strip(cli: Cli, own_run: Run, suffix: str) -> None:
+    result = cli("attention", "--run", own_run, "--over-time", "--out", f"learned.{suffix}", "--head", "1", "--no-guide")
     assert result.code == 0
-    assert Path(f"learn.{suffix}").read_bytes().startswith(MAGIC[suffix])
+    assert Path(f"learned.{suffix}").read_bytes().startswith(MAGIC[suffix])
     lines = result.out.splitlines()
     assert lines[1].split() == ["step", "loss", "mass", "hit"]
     assert lines[-2].split()[0] == "250"
 
 
-def test_a_run_whose_training_was_not_watched_is_refused(cli: Cli, own_run: Run) -> None:
-    shutil.rmtree(own_run.learning)
-    assert_refused(cli("attention", "--run", own_run, "--over-time"), 3, "attention that was kept in training")
-    own_run.learning.mkdir()
-    assert_refused(cli("attention", "--run", own_run, "--over-time"), 3, "No attention was kept")
+def test_a_run_without_snapshots_is_refused(cli: Cli, own_run: Run) -> None:
+    shutil.rmtree(own_run.snapshots)
+    assert_refused(cli("attention", "--run", own_run, "--over-time"), 3, "attention that was saved in training")
+    own_run.snapshots.mkdir()
+    assert_refused(cli("attention", "--run", own_run, "--over-time"), 3, "There are no snapshots in")
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--over-time", "--out", "learn.jpg"), "must end in .gif"),
-        (("--over-time", "--layer", "2"), "There is no layer 2"),
+        (("--over-time", "--out", "learned.jpg"), "must end in .gif"),
+        (("--over-time", "--layer", "2"), "There is no layer 2 of cross-attention"),
         (("--over-time", "--type", "encoder"), "--over-time does not go together with --type"),
         (("--over-time", "--report"), "--over-time does not go together with --report"),
         (("--over-time", "--ascii"), "--over-time does not go together with --ascii"),

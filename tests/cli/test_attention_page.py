@@ -1,4 +1,4 @@
-"""``seqrev attention --out map.html``; the page itself is tested in ``tests/test_explorer.py``."""
+"""``seqrev attention --out map.html``; the page itself is tested in ``tests/plotting/test_page.py``."""
 
 import shutil
 import sys
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from seqrev.runs import Run
-from tests.conftest import Cli, assert_refused
+from seqrev.runs.folders import Run
+from tests.helpers import Cli, assert_refused
 
 
 def test_a_page_is_written(cli: Cli, own_run: Run) -> None:

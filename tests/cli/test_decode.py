@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from seqrev.api import load
 from seqrev.cli.decode import LINES_AT_ONCE
-from seqrev.runs import Run
-from tests.conftest import Cli, assert_refused, child_environment, run_process
+from seqrev.reverser import load
+from seqrev.runs.folders import Run
+from tests.helpers import Cli, assert_refused, child_environment, run_process
 
 SEQUENCES = [[4, 2, 1], [0], [3, 3, 2, 1], [2, 4], [1, 1, 0]]
 
@@ -96,7 +96,7 @@ def test_a_long_sequence_is_answered_with_one_note(cli: Cli, own_run: Run) -> No
     ("line", "says"),
     [("1 x", "'x' is not a whole number"), ("9", "9 is not in the vocabulary"), ("", "empty"), ("{", "not valid JSON")],
 )
-def test_a_faulty_line_is_told_by_number_and_earlier_ones_are_answered(
+def test_a_faulty_line_is_reported_by_number_and_earlier_ones_are_answered(
     cli: Cli, answers: list[str], from_file: bool, line: str, says: str
 ) -> None:
     content = lines_of(SEQUENCES[:2]) + line.encode() + b"\n" + lines_of(SEQUENCES[2:])
@@ -186,7 +186,7 @@ def test_a_reader_that_leaves_is_no_failure(own_run: Run) -> None:
     process.stdout.close()  # as `| head -1` does
     err = process.stderr.read()
     process.stderr.close()
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=300) == 0
     assert err == b""
 
 
@@ -200,7 +200,7 @@ def test_lines_are_answered_while_more_are_to_come(own_run: Run) -> None:
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    impatience = threading.Timer(60, process.kill)  # or a test that fails would wait for ever
+    impatience = threading.Timer(300, process.kill)  # or a test that fails would wait for ever
     impatience.start()
     with process.stdin as stdin, process.stdout as stdout:
         for _ in range(2):
@@ -211,7 +211,7 @@ def test_lines_are_answered_while_more_are_to_come(own_run: Run) -> None:
         stdin.close()
         assert stdout.read() == b""
     impatience.cancel()
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=300) == 0
 
 
 def test_a_process_answers_binary_junk_as_a_library_call_does(own_run: Run, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_closed_stdin_is_no_hindrance_to_a_typed_sequence(own_run: Run, tmp_pa
         capture_output=True,
         text=True,
         env=child_environment(),
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, answers[0] + "\n", "")

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from seqrev import plots
-from seqrev.api import load
-from seqrev.checkpoints import best_first, list_checkpoints
-from seqrev.data import fresh_sequences
-from seqrev.evaluation import evaluate
-from seqrev.runs import Run
-from tests.conftest import Cli, assert_refused, flip_byte
+from seqrev.data.sampling import fresh_sequences
+from seqrev.inference.evaluation import evaluate
+from seqrev.plotting import curves as curves_module
+from seqrev.plotting.curves import Curve
+from seqrev.reverser import load
+from seqrev.runs.checkpoints import best_first
+from seqrev.runs.folders import Run
+from tests.helpers import Cli, assert_refused
 
 COLUMNS = ("length", "sequences", "exact match", "95 %", "tokens", "early", "over", "wrong")
 
@@ -140,8 +141,8 @@ def test_a_beam_can_be_asked_for(cli: Cli, own_run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("--split", "holiday"), 2, "'holiday' is not a split; there are train, validation, test"),
-        (("--split", "test", "--file", "mine.txt"), 2, "give one of them"),
+        (("--split", "holiday"), 2, "'holiday' is not one of 'train', 'validation', 'test'"),
+        (("--split", "test", "--file", "mine.txt"), 2, "--split does not go together with --file."),
         (("--min-exact", "1.5"), 2, "--min-exact"),
         (("--min-exact", "-0.1"), 2, "--min-exact"),
         (("--min-exact", "nan"), 2, "--min-exact"),
@@ -168,48 +169,6 @@ def test_bad_input_is_refused_and_saves_nothing(
     Path("blank.txt").write_text("1 2\n\n3 4\n")
     assert_refused(cli("evaluate", *arguments), code, says)
     assert not (own_run.path / "evaluation").exists()
-
-
-@pytest.mark.parametrize("command", [("evaluate",), ("decode", "1", "2"), ("attention", "1", "2")])
-@pytest.mark.parametrize("spec", ["9", "nowhere", "file", ".", "", "a" * 300, "latest"])
-def test_a_missing_run_is_refused(cli: Cli, command: tuple[str, ...], spec: str) -> None:
-    Path("file").write_text("")
-    assert_refused(cli(*command, "--run", spec), 3)
-    assert not Path("runs").exists()
-
-
-@pytest.mark.parametrize("command", [("evaluate",), ("decode", "1", "2"), ("attention", "1", "2")])
-def test_a_run_without_a_usable_checkpoint_is_refused(cli: Cli, own_run: Run, command: tuple[str, ...]) -> None:
-    for checkpoint in list_checkpoints(own_run.checkpoints):
-        flip_byte(checkpoint.path / "model.safetensors")
-    assert_refused(cli(*command, "--run", "1"), 3, "No checkpoint of runs/001 can be used", "damaged", "seqrev train --run")
-    for checkpoint in list_checkpoints(own_run.checkpoints):
-        (checkpoint.path / "manifest.json").unlink()
-    assert_refused(cli(*command, "--run", "1"), 3, "runs/001 does not have a usable checkpoint")
-    assert_refused(cli(*command), 3, "No run in runs has a usable checkpoint")
-
-
-@pytest.mark.parametrize("command", [("evaluate",), ("decode", "1", "2"), ("attention", "1", "2")])
-def test_a_damaged_best_checkpoint_is_told_and_the_next_is_used(cli: Cli, own_run: Run, command: tuple[str, ...]) -> None:
-    best, second, *_ = best_first(own_run.checkpoints)
-    flip_byte(best.path / "model.safetensors")
-    result = cli(*command)
-    assert result.code == 0
-    assert "Warning: " in result.err
-    assert best.path.name in result.err
-    assert f"checkpoint of step {second.step}" in result.err
-
-
-@pytest.mark.parametrize("command", [("evaluate",), ("decode", "1", "2"), ("attention", "1", "2")])
-def test_a_damaged_configuration_of_a_run_is_refused(cli: Cli, own_run: Run, command: tuple[str, ...]) -> None:
-    (own_run.path / "config.yaml").write_bytes(b"\x80\xff")
-    assert_refused(cli(*command), 3, "config.yaml is not text")
-
-
-@pytest.mark.parametrize("command", [("evaluate",), ("attention",)])
-def test_a_damaged_dataset_is_refused(cli: Cli, own_run: Run, command: tuple[str, ...]) -> None:
-    flip_byte(own_run.data / "test.jsonl")
-    assert_refused(cli(*command), 3, "test.jsonl is damaged")
 
 
 # --- lengths ----------------------------------------------------------------------------------------------------------
@@ -265,21 +224,21 @@ def test_sixty_four_sequences_of_each_length_are_asked_for_by_itself(cli: Cli, o
 
 
 @pytest.fixture
-def curves(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[plots.Curve], tuple[int, int], str]]:
+def curves(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[Curve], tuple[int, int], str]]:
     """What is drawn."""
     drawn = []
-    original = plots.accuracy_by_length
+    original = curves_module.accuracy_by_length
 
-    def spy(curves: list[plots.Curve], trained: tuple[int, int], title: str) -> Figure:
+    def spy(curves: list[Curve], trained: tuple[int, int], title: str) -> Figure:
         drawn.append((curves, trained, title))
         return original(curves, trained, title)
 
-    monkeypatch.setattr(plots, "accuracy_by_length", spy)
+    monkeypatch.setattr(curves_module, "accuracy_by_length", spy)
     return drawn
 
 
 def test_several_runs_are_compared_in_one_picture(
-    cli: Cli, two_runs: tuple[Run, Run], curves: list[tuple[list[plots.Curve], tuple[int, int], str]]
+    cli: Cli, two_runs: tuple[Run, Run], curves: list[tuple[list[Curve], tuple[int, int], str]]
 ) -> None:
     result = cli("evaluate", "--run", "1", "--run", "runs/002", "--lengths", "2,4", "--count", "20", "--json")
     assert result.code == 0, result.err
@@ -325,7 +284,7 @@ def test_the_gate_counts_the_worst_of_several_runs(cli: Cli, two_runs: tuple[Run
 def test_another_protocol_is_labelled_wherever_its_result_goes(
     cli: Cli,
     own_run: Run,
-    curves: list[tuple[list[plots.Curve], tuple[int, int], str]],
+    curves: list[tuple[list[Curve], tuple[int, int], str]],
     source: tuple[str, str],
     option: str,
     protocol: str,
@@ -347,9 +306,11 @@ def test_another_protocol_is_labelled_wherever_its_result_goes(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--lengths", "2", "--split", "test"), "give one of them"),
-        (("--lengths", "2", "--file", "mine.txt"), "give one of them"),
-        (("--length-given", "--teacher-forced"), "--length-given and --teacher-forced are two protocols"),
+        (("--lengths", "2", "--split", "test"), "--split does not go together with --lengths."),
+        (("--lengths", "2", "--file", "mine.txt"), "--file does not go together with --lengths."),
+        (("--length-given", "--teacher-forced"), "--length-given does not go together with --teacher-forced."),
+        (("--beam", "2", "--teacher-forced"), "--beam does not go together with --teacher-forced."),
+        (("--count", "3"), "--count goes with --lengths."),
         (("--run", "1", "--run", "1"), "Several runs are compared on lengths"),
         (("--run", "1", "--run", "1", "--split", "test"), "Several runs are compared on lengths"),
         (("--lengths", ""), "'' is not a length; 20,50 or 10:1000:10 was expected"),
@@ -370,8 +331,8 @@ def test_a_length_beyond_the_positions_is_refused_before_any_work(
     cli: Cli, own_run: Run, monkeypatch: pytest.MonkeyPatch, lengths: str
 ) -> None:
     worked: list[object] = []
-    monkeypatch.setattr("seqrev.evaluation.evaluate", lambda *arguments: worked.append(arguments))
-    monkeypatch.setattr("seqrev.data.fresh_sequences", lambda *arguments: worked.append(arguments))
+    monkeypatch.setattr("seqrev.workflows.evaluate.evaluate_model", lambda *arguments: worked.append(arguments))
+    monkeypatch.setattr("seqrev.workflows.evaluate.fresh_sequences", lambda *arguments: worked.append(arguments))
     result = cli("evaluate", "--lengths", lengths)
     assert_refused(
         result, 2, "symbols; this model takes 1 to 30 (model.max_positions less two)", "configs/extrapolate.yaml"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from seqrev.config import TrainConfig, load_config
-from tests.conftest import Cli, assert_refused, child_environment, settings
+from tests.helpers import Cli, assert_refused, child_environment, settings
 
 IMPOSSIBLE = ("task.symbols=2", "task.max_length=3")
 
@@ -151,7 +151,7 @@ def test_a_full_output_is_one_error_and_no_traceback(tmp_path: Path, flag: tuple
             stderr=subprocess.PIPE,
             text=True,
             env=child_environment(),
-            timeout=60,
+            timeout=300,
             check=False,
         )
     assert done.returncode == 1

@@ -8,8 +8,8 @@ import pytest
 
 import seqrev
 from seqrev.cli import entry
-from seqrev.runs import Run
-from tests.conftest import Cli, assert_refused, child_environment, run_process, settings
+from seqrev.runs.folders import Run
+from tests.helpers import Cli, assert_refused, child_environment, run_process, settings
 
 COMMANDS = ("generate", "train", "evaluate", "decode", "attention")
 WITHOUT_TORCH = """
@@ -33,7 +33,7 @@ def outcomes(folder: Path, calls: list[list[str]]) -> Any:
         capture_output=True,
         text=True,
         env=child_environment(COLUMNS="100"),
-        timeout=60,
+        timeout=300,
         check=True,
     )
     return json.loads(done.stdout)
@@ -64,18 +64,51 @@ def test_help_names_every_command_and_every_command_its_options(helps: Any) -> N
         assert ("--beam" in text) == (command in ("evaluate", "decode", "attention"))
 
 
-def test_generate_and_early_refusals_do_not_import_torch(tmp_path: Path) -> None:
-    calls = [
-        ["generate", *settings()],
-        ["train", "--set", "task.symbols=1"],
-        ["train", "--run", "9"],
-        ["evaluate", "--run", "9"],
-        ["decode", "1", "--run", "9"],
-        ["attention", "--run", "9"],
-    ]
-    found = outcomes(tmp_path, calls)
-    assert [code for code, *_ in found.values()] == [0, 2, 3, 3, 3, 3]
-    assert not any(torch for *_, torch in found.values())
+WRONG_USAGE = (
+    [],
+    ["bogus"],
+    *([command, "--bogus"] for command in COMMANDS),
+    *([command, "--runs-dir"] for command in COMMANDS),
+    ["generate", "surplus"],
+    ["generate", "--seed", "many"],
+    ["generate", "--set", "data.trian=3"],
+    ["train", "--set", "task.symbols=1"],
+    ["train", "--run", "9", "--seed", "1"],
+    ["train", "--steps", "300"],
+    ["evaluate", "--split", "test", "--lengths", "20"],
+    ["evaluate", "--length-given", "--teacher-forced"],
+    ["evaluate", "--beam", "2", "--teacher-forced"],
+    ["evaluate", "--count", "3"],
+    ["evaluate", "--run", "9", "--run", "9"],
+    ["evaluate", "--min-exact", "2"],
+    ["decode"],
+    ["decode", "1", "--file", "mine.txt"],
+    ["decode", "1", "--beam", "0"],
+    ["attention", "--type", "self"],
+    ["attention", "1", "--over-time"],
+    ["attention", "--over-time", "--report"],
+    ["attention", "--report", "--out", "map.png"],
+)
+MISSING_INPUT = (
+    ["generate", "--config", "missing.yaml"],
+    ["train", "--config", "missing.yaml"],
+    *(["train", "--run", "9", *more] for more in ([], ["--steps", "300"], ["--tensorboard"])),
+    *(["evaluate", *more] for more in ([], ["--run", "9"], ["--run", "9", "--lengths", "20"], ["--file", "mine.txt"])),
+    *(["decode", *more] for more in (["1"], ["1", "--run", "9"], ["-"], ["--file", "mine.txt"])),
+    *(["attention", *more] for more in ([], ["1", "--run", "9"], ["--out", "map.html"], ["--run", "9", "--report"])),
+    *(["attention", "--over-time", *more] for more in ([], ["--run", "9"], ["--run", "latest"])),
+)
+
+
+@pytest.mark.parametrize(
+    ("calls", "code"),
+    [((["generate", *settings()],), 0), (WRONG_USAGE, 2), (MISSING_INPUT, 3)],
+    ids=["generate", "wrong usage", "missing input"],
+)
+def test_torch_is_imported_only_by_what_needs_it(tmp_path: Path, calls: tuple[list[str], ...], code: int) -> None:
+    found = outcomes(tmp_path, [*calls])
+    assert {call: returned for call, (returned, *_) in found.items()} == {" ".join(call): code for call in calls}
+    assert [call for call, (*_, torch) in found.items() if torch] == []
 
 
 def test_the_module_is_a_program(tmp_path: Path) -> None:
@@ -116,7 +149,7 @@ def test_an_unexpected_failure_is_one_paragraph_and_code_1(
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("by nought")
 
-    monkeypatch.setattr("seqrev.generation.start", fail)
+    monkeypatch.setattr("seqrev.workflows.generate.new_run", fail)
     result = cli("generate", *flag)
     assert (result.code, result.out) == (1, "")
     assert "Traceback" not in result.err
@@ -129,7 +162,7 @@ def test_a_refusal_of_the_system_names_the_file(cli: Cli, monkeypatch: pytest.Mo
     def fail(*_: Any) -> None:
         raise PermissionError(13, "Permission denied", "the/file")
 
-    monkeypatch.setattr("seqrev.generation.start", fail)
+    monkeypatch.setattr("seqrev.workflows.generate.new_run", fail)
     result = cli("generate")
     assert (result.code, result.out) == (1, "")
     assert "the/file: Permission denied" in result.err
@@ -149,7 +182,7 @@ def test_ctrl_c_outside_of_training_is_130(cli: Cli, monkeypatch: pytest.MonkeyP
     def fail(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("seqrev.generation.start", fail)
+    monkeypatch.setattr("seqrev.workflows.generate.new_run", fail)
     result = cli("generate")
     assert (result.code, result.out) == (130, "")
     assert "Traceback" not in result.err
@@ -195,16 +228,24 @@ def test_a_closed_stdout_is_no_crash(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env=child_environment(),
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert "should not have happened" not in done.stderr
     assert (tmp_path / "runs" / "001" / "data" / "manifest.json").exists()
 
 
-def test_the_layers_below_know_nothing_of_torch(tmp_path: Path) -> None:
-    code = (
-        "import sys, seqrev, seqrev.cli, seqrev.generation, seqrev.runs, seqrev.data, seqrev.plots, seqrev.checkpoints\n"
-        "sys.exit('torch' in sys.modules)"
-    )
+WITHOUT_TORCH_MODULES = (
+    "seqrev",
+    "seqrev.cli",
+    "seqrev.workflows",
+    "seqrev.workflows.generate",
+    *(f"seqrev.runs.{name}" for name in ("folders", "record", "checkpoints", "metrics", "tensorboard")),
+    *(f"seqrev.data.{name}" for name in ("dataset", "sampling", "splits", "sequences", "jsonl")),
+    *(f"seqrev.plotting.{name}" for name in ("style", "heatmaps", "curves", "page", "export", "terminal")),
+)
+
+
+def test_the_modules_below_do_not_import_torch(tmp_path: Path) -> None:
+    code = f"import sys, {', '.join(WITHOUT_TORCH_MODULES)}\nsys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=child_environment(), check=False).returncode == 0

@@ -1,52 +1,15 @@
-import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from seqrev.checkpoints import list_checkpoints, newest_first
-from seqrev.generation import start
-from seqrev.metrics import read_metrics
-from seqrev.runs import Run
-from seqrev.training import checkpoint_shapes
-from tests.conftest import Cli, Result, assert_refused, child_environment, flip_byte, settings, tiny_config
-
-QUICK = ("train.steps=20", "train.validate_every=10", "data.train=100")
-
-
-def tiny(*overrides: str) -> list[str]:
-    return [*settings(), *settings(overrides)]
-
-
-def history(run: Run) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in read_metrics(run.metrics)]
-
-
-def load_all(run: Run, place: int) -> dict[str, dict[str, Any]]:
-    """Every tensor of a checkpoint, verified."""
-    checkpoint = list_checkpoints(run.checkpoints)[place]
-    return {name: checkpoint.load(name, shapes) for name, shapes in checkpoint_shapes(run.config()).items()}
-
-
-def assert_document(result: Result, run: str, steps: int) -> None:
-    assert result.code == 0, result.err
-    document = result.document
-    assert (document["run"], document["steps"]) == (run, steps)
-    assert set(document["validation"]) >= {"exact_match", "token_accuracy", "loss"}
-    assert 0 <= document["validation"]["exact_match"] <= document["validation"]["token_accuracy"] <= 1
-    assert document["validation"]["loss"] > 0
-    assert document["seconds"] > 0
-    (last,) = [
-        row for row in read_metrics(Path(run, "metrics.jsonl")) if (row["event"], row["step"]) == ("validation", steps)
-    ]
-    assert {key: last[key] for key in document["validation"]} == document["validation"]
+from seqrev.runs.checkpoints import list_checkpoints
+from seqrev.runs.folders import Run
+from seqrev.workflows.generate import new_run
+from tests.cli.trainings import QUICK, assert_document, history, load_all, tiny
+from tests.helpers import Cli, assert_refused, flip_byte, settings, tiny_config
 
 
 def test_a_training_leaves_a_whole_run(trained_run: Run) -> None:
@@ -54,7 +17,7 @@ def test_a_training_leaves_a_whole_run(trained_run: Run) -> None:
     assert {"config.yaml", "run.json", "data", "metrics.jsonl", "checkpoints", "loss.png", "attention.png"} <= names
     for name in ("loss.png", "attention.png"):
         assert (trained_run.path / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    assert trained_run.record()["status"] == "done"
+    assert trained_run.record.read()["status"] == "done"
     assert trained_run.config() == tiny_config()
     assert not list(trained_run.path.rglob("*.tmp"))
 
@@ -67,7 +30,7 @@ def test_the_document_is_the_last_validation(cli: Cli) -> None:
     assert "\x1b" not in result.err
 
 
-def test_people_are_told_the_result_and_what_is_next(cli: Cli) -> None:
+def test_people_get_the_result_and_what_is_next(cli: Cli) -> None:
     result = cli("train", *tiny(*QUICK))
     assert result.code == 0
     assert result.out.startswith("runs/001: 20 steps in ")
@@ -86,14 +49,14 @@ def test_a_run_with_only_a_dataset_is_trained_in_place(cli: Cli) -> None:
 
 
 def test_a_run_that_was_opened_only_gets_its_dataset_first(cli: Cli) -> None:
-    run = start(tiny_config(*QUICK), Path("runs"))
+    run = new_run(tiny_config(*QUICK), Path("runs"))
     assert_document(cli("train", "--run", run, "--json"), "runs/001", 20)
     assert run.has_dataset()
 
 
 def test_latest_is_the_latest_run_with_a_configuration(cli: Cli) -> None:
     for _ in range(2):
-        start(tiny_config(*QUICK), Path("runs"))
+        new_run(tiny_config(*QUICK), Path("runs"))
     assert_document(cli("train", "--run", "latest", "--json"), "runs/002", 20)
 
 
@@ -106,10 +69,10 @@ def test_a_finished_run_is_left_as_it_is(own_run: Run, cli: Cli) -> None:
     assert "all 250 steps were done. To go on: seqrev train --run runs/001 --steps 500" in result.err
     assert [(own_run.path / name).read_bytes() for name in kept] == before
     assert [(found.step, found.files) for found in list_checkpoints(own_run.checkpoints)] == stores
-    assert own_run.record()["status"] == "done"
+    assert own_run.record.read()["status"] == "done"
 
 
-def test_a_finished_run_is_trained_further_and_the_difference_is_told(own_run: Run, cli: Cli) -> None:
+def test_a_finished_run_is_trained_further_with_a_note_of_the_difference(own_run: Run, cli: Cli) -> None:
     before = history(own_run)
     result = cli("train", "--run", "1", "--steps", "260", "--json")
     assert_document(result, "runs/001", 260)
@@ -118,9 +81,9 @@ def test_a_finished_run_is_trained_further_and_the_difference_is_told(own_run: R
     after = history(own_run)
     assert after[: len(before)] == before
     assert [(row["event"], row["step"]) for row in after[len(before) :]] == [("train", 260), ("validation", 260)]
-    record = own_run.record()
+    record = own_run.record.read()
     assert [(entry["from"], entry["to"]) for entry in record["extended"]] == [(250, 260)]
-    assert (record["status"], record["parent"]["step"], record["sittings"][0]["step"]) == ("done", 250, 250)
+    assert (record["status"], record["parent"]["step"], record["attempts"][0]["step"]) == ("done", 250, 250)
 
 
 @pytest.mark.parametrize(
@@ -133,19 +96,19 @@ def test_a_finished_run_is_trained_further_and_the_difference_is_told(own_run: R
     ],
 )
 def test_steps_that_make_no_sense_are_refused(own_run: Run, cli: Cli, arguments: tuple[str, ...], says: str) -> None:
-    before = own_run.record()
+    before = own_run.record.read()
     assert_refused(cli("train", *arguments), 2, says)
-    assert own_run.record() == before
+    assert own_run.record.read() == before
 
 
 @pytest.mark.parametrize("has_dataset", [True, False])
 def test_a_second_trainer_is_refused(own_run: Run, cli: Cli, has_dataset: bool) -> None:
     if not has_dataset:
         shutil.rmtree(own_run.data)
-    before = own_run.record()
+    before = own_run.record.read()
     with own_run.locked():
         assert_refused(cli("train", "--run", "1"), 3, "Another process is at work in runs/001")
-    assert own_run.record() == before
+    assert own_run.record.read() == before
     assert cli("decode", "1", "2").code == 0  # readers need no lock
 
 
@@ -164,7 +127,7 @@ def test_what_this_machine_cannot_hold_is_refused_at_once(
     assert_refused(cli("train", *tiny("model.encoder_layers=9", "model.d_model=2048", override)), code, says)
 
 
-def test_a_full_disk_is_told_with_the_file_and_the_training_goes_on_later(
+def test_a_full_disk_is_reported_with_the_file_and_the_training_goes_on_later(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, trained_run: Run
 ) -> None:
     fsync, left = os.fsync, 60
@@ -189,7 +152,7 @@ def test_a_full_disk_is_told_with_the_file_and_the_training_goes_on_later(
     assert not [path for path in run.path.rglob("*") if path.suffix in (".tmp", ".old")]
 
 
-def test_a_damaged_checkpoint_is_told_and_passed_over(own_run: Run, cli: Cli) -> None:
+def test_a_damaged_checkpoint_is_reported_and_passed_over(own_run: Run, cli: Cli) -> None:
     before = history(own_run)
     flip_byte(own_run.checkpoints / "step-000250" / "model.safetensors")
     result = cli("train", "--run", "1", "--json")
@@ -246,11 +209,11 @@ def test_a_device_that_is_not_there_is_refused(cli: Cli, arguments: tuple[str, .
 
 
 def test_a_diverged_training_says_what_to_try(cli: Cli) -> None:
-    result = cli("train", *tiny(*QUICK, "train.lr=1e30", "train.warmup=0"), "--json")
+    result = cli("train", *tiny(*QUICK, "train.lr=1e30", "train.warmup_steps=0"), "--json")
     assert (result.code, result.out) == (1, "")
     assert result.error["type"] == "TrainingError"
     assert "--set train.lr=" in result.error["hint"]
-    assert Run(Path("runs/001")).record()["status"] == "failed"
+    assert Run(Path("runs/001")).record.read()["status"] == "failed"
 
 
 def test_an_error_in_json_mode_is_an_object_on_stderr(cli: Cli) -> None:
@@ -259,104 +222,50 @@ def test_an_error_in_json_mode_is_an_object_on_stderr(cli: Cli) -> None:
     assert result.error["type"] == "InputError"
 
 
-# --- signals to a real process --------------------------------------------------------------------------------------
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-@pytest.mark.parametrize(("signum", "code", "flag"), [(signal.SIGINT, 130, ()), (signal.SIGTERM, 143, ("--json",))])
-def test_a_signal_saves_a_checkpoint_and_says_how_to_continue(
-    cli: Cli, tmp_path: Path, signum: signal.Signals, code: int, flag: tuple[str, ...]
-) -> None:
-    overrides = tiny("train.steps=200", "train.validate_every=20", "data.train=200")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "seqrev", "train", *overrides, *flag],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=child_environment(),
-    )
-    wait_for(tmp_path / "runs" / "001" / "checkpoints" / "step-000020", process)
-    os.kill(process.pid, signum)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (code, "")
-    assert "Traceback" not in err
-    run = Run(tmp_path / "runs" / "001")
-    step = run.record()["step"]
-    assert run.record()["status"] == "interrupted"
-    assert 20 <= step < 200
-    newest = newest_first(run.checkpoints)[0]
-    assert newest.step == step
-    assert load_all(run, -1)
-    assert max(row["step"] for row in history(run)) <= step
-    if flag:
-        assert json.loads(err.splitlines()[-1])["error"]["hint"] == "seqrev train --run runs/001"
-    else:
-        assert err.splitlines()[-2:] == [
-            f"Stopped at step {step} of 200; nothing is lost.",
-            "Continue: seqrev train --run runs/001",
-        ]
-    began = [row for row in history(run) if row["step"] <= step]
-    assert_document(cli("train", "--run", "runs/001", "--json"), "runs/001", 200)
-    assert history(run)[: len(began)] == began
-    assert len([row for row in history(run) if row["event"] == "validation"]) == 10
-
-
-def test_a_training_that_is_continued_by_command_ends_as_one_that_was_not_stopped(
-    cli: Cli, trained_run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ctrl-C at step 120, by a signal in this process; then the command that was printed."""
-    from seqrev import experiment
-    from seqrev.training import Event
-
-    real_train = experiment.train
-
-    def train(run: Run, device: str, listen: Any, *arguments: Any) -> experiment.Trained:
-        def press(event: Event) -> None:
-            listen(event)
-            if event.step == 120:
-                signal.raise_signal(signal.SIGINT)
-
-        return real_train(run, device, press, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(experiment, "train", train)
-        stopped = cli("train", *settings())
-    assert stopped.code == 130
-    assert stopped.err.splitlines()[-1] == "Continue: seqrev train --run runs/001"
-    command = stopped.err.splitlines()[-1].removeprefix("Continue: seqrev ").split()
-    assert cli(*command).code == 0
-    run = Run(Path("runs/001"))
-    assert history(run) == history(trained_run)
-    mine, others = load_all(run, -1), load_all(trained_run, -1)
-    for name in ("model", "optimizer"):
-        for key, value in mine[name].items():
-            assert np.array_equal(value, others[name][key])
-
-
-def test_a_signal_before_the_first_step_still_says_how_to_continue(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def press(*_: Any) -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("seqrev.generation.write_dataset", press)
-        result = cli("train", *tiny(*QUICK))
-    assert (result.code, result.out) == (130, "")
-    assert "Traceback" not in result.err
-    assert result.err.splitlines()[-1] == "Continue: seqrev train --run runs/001"
-    assert_document(cli("train", "--run", "runs/001", "--json"), "runs/001", 20)
-
-
 @pytest.mark.parametrize("device", ["tpu", "cuda:99"])
 def test_a_device_that_is_not_there_opens_no_run(cli: Cli, device: str) -> None:
     result = cli("train", "--device", device)
     assert result.code == 2
     assert "not available" in result.err
     assert not Path("runs").exists()
+
+
+# --- for TensorBoard --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_gets_the_metrics_of_a_new_run(cli: Cli) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    result = cli("train", *tiny(*QUICK), "--tensorboard", "--json")
+    assert_document(result, "runs/001", 20)
+    assert result.out.count("\n") == 1
+    assert "TensorBoard: runs/001/tensorboard\n" in result.err
+    events = accumulator.EventAccumulator("runs/001/tensorboard").Reload()
+    assert [event.step for event in events.Scalars("validation/loss")] == [10, 20]
+    assert events.Scalars("validation/loss")[-1].value == pytest.approx(result.document["validation"]["loss"])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_gets_all_metrics_of_a_run_that_is_trained_further(own_run: Run, cli: Cli) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    assert cli("train", "--run", "1", "--tensorboard").code == 0
+    assert cli("train", "--run", "1", "--steps", "260", "--tensorboard").code == 0
+    (file,) = (own_run.path / "tensorboard").iterdir()
+    events = accumulator.EventAccumulator(str(file)).Reload()
+    assert [event.step for event in events.Scalars("validation/loss")] == [50, 100, 150, 200, 250, 260]
+
+
+def test_nothing_is_written_for_tensorboard_unless_asked_for(trained_run: Run) -> None:
+    assert not (trained_run.path / "tensorboard").exists()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--run", "1", "--steps", "300")])
+def test_without_tensorboard_nothing_is_trained_for_it(
+    own_run: Run, cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    before = own_run.record.read()
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    result = cli("train", *arguments, "--tensorboard")
+    assert_refused(result, 2, "TensorBoard, an optional extra, is not installed", "pip install 'seqrev[tensorboard]'")
+    assert [path.name for path in Path("runs").iterdir()] == ["001"]
+    assert own_run.record.read() == before

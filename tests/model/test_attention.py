@@ -1,4 +1,4 @@
-"""Attention against PyTorch's own, and the cache against what was put into it."""
+"""Attention against PyTorch's own."""
 
 import math
 
@@ -7,10 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from seqrev.model.attention import KeyValueCache, MultiHeadAttention, attention_weights, fused_attention
+from seqrev.model.attention import MultiHeadAttention, attention_scores, attention_weights, masked_softmax
+from seqrev.model.cache import KeyValueCache
+from seqrev.model.positions import PositionInputs, ScoreBias, apply_rotary, rotation
 
 BATCH, HEADS, TGT, SRC, D_HEAD = 3, 4, 5, 7, 6
 
@@ -23,7 +24,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
     return 2 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def mask_of(kind: str, tgt: int = TGT, src: int = SRC) -> Tensor | None:
+def make_mask(kind: str, tgt: int = TGT, src: int = SRC) -> Tensor | None:
     if kind == "none":
         return None
     if kind == "padding":
@@ -40,9 +41,13 @@ MASKS = ["none", "padding", "causal", "random"]
 @pytest.mark.parametrize("kind", MASKS)
 def test_weights_times_values_are_pytorchs_attention(kind: str) -> None:
     query, key, value = draw(BATCH, HEADS, TGT, D_HEAD), draw(BATCH, HEADS, SRC, D_HEAD, seed=1), draw(BATCH, HEADS, SRC, 3)
-    mask = mask_of(kind)
+    mask, bias = make_mask(kind), draw(HEADS, TGT, SRC, seed=2)
     expected = scaled_dot_product_attention(query, key, value, attn_mask=mask)
     assert_close(attention_weights(query, key, mask) @ value, expected)
+    assert_close(masked_softmax(attention_scores(query, key), mask) @ value, expected)
+    float_mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
+    expected = scaled_dot_product_attention(query, key, value, attn_mask=float_mask)
+    assert_close(attention_weights(query, key, mask, bias) @ value, expected)
 
 
 @pytest.mark.parametrize("src", [1, 2, 15, 16, 17])
@@ -122,15 +127,15 @@ def attention_pair(heads: int) -> tuple[MultiHeadAttention, nn.MultiheadAttentio
 def test_multi_head_attention_is_pytorchs_with_the_same_weights(kind: str, heads: int) -> None:
     ours, theirs = attention_pair(heads)
     states, memory = draw(BATCH, TGT, heads * D_HEAD), draw(BATCH, SRC, heads * D_HEAD, seed=9)
-    mask = mask_of(kind)
+    mask = make_mask(kind)
     if mask is not None and kind == "random":
         mask = mask[:, :heads]
-    mixed, weights = ours(states, memory, mask)
+    attended, weights = ours(states, memory, mask, need_weights=True)
     inverted = None
     if mask is not None:  # in PyTorch's module True = may not attend, and heads are folded into the batch
         inverted = ~mask.expand(BATCH, heads, TGT, SRC).reshape(-1, TGT, SRC)
     expected, expected_weights = theirs(states, memory, memory, attn_mask=inverted, average_attn_weights=False)
-    assert_close(mixed, expected)
+    assert_close(attended, expected)
     assert_close(weights, expected_weights)
 
 
@@ -139,154 +144,90 @@ def test_self_attention_is_pytorchs_with_the_same_weights_and_gradients(heads: i
     ours, theirs = attention_pair(heads)
     states = draw(BATCH, TGT, heads * D_HEAD)
     mask = torch.ones(TGT, TGT, dtype=torch.bool).tril()
-    mixed, weights = ours(states, states, mask)
+    attended, weights = ours(states, states, mask, need_weights=True)
     expected, expected_weights = theirs(states, states, states, attn_mask=~mask, average_attn_weights=False)
-    assert_close(mixed, expected)
+    assert_close(attended, expected)
     assert_close(weights, expected_weights)
-    for output in (mixed, expected):
+    for output in (attended, expected):
         torch.autograd.backward((output**2).sum())
     gradients = [getattr(ours, name).weight.grad for name in ("q_proj", "k_proj", "v_proj")]
     torch.testing.assert_close(torch.cat(gradients), theirs.in_proj_weight.grad, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("with_bias", [False, True], ids=["", "bias"])
-@pytest.mark.parametrize("kind", MASKS)
-def test_the_fused_kernel_mixes_values_as_the_weights_do(kind: str, with_bias: bool) -> None:
-    query, key, value = draw(BATCH, HEADS, TGT, D_HEAD), draw(BATCH, HEADS, SRC, D_HEAD, seed=1), draw(BATCH, HEADS, SRC, 3)
-    mask, bias = mask_of(kind), draw(1, HEADS, TGT, SRC, seed=2) if with_bias else None
-    assert_close(
-        fused_attention(query, key, value, mask, bias=bias), attention_weights(query, key, mask, bias=bias) @ value
-    )
-
-
-def test_a_cache_for_many_queries_is_no_hindrance_to_the_fused_kernel() -> None:
-    query, cache = draw(BATCH, HEADS, TGT, D_HEAD), KeyValueCache(one_query=False)
-    key, value = cache.append(draw(BATCH, HEADS, SRC, D_HEAD, seed=1), draw(BATCH, HEADS, SRC, D_HEAD, seed=2))
-    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):  # else an error
-        mixed = fused_attention(query, key, value)
-    assert_close(mixed, attention_weights(query, key) @ value)
-
-
-def test_the_kernel_is_fused_only_where_nobody_asks_for_weights_and_no_noise_is_added(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("seqrev.model.attention.FUSED_DEVICES", {"cpu"})
-    attention = MultiHeadAttention(8, 2, noise=1.0).double().eval()
-    states, keys_of = draw(BATCH, TGT, 8), draw(BATCH, SRC, 8, seed=1)
-    (plain, weights), (fused, empty) = (attention(states, keys_of, with_weights=asked) for asked in (True, False))
-    assert_close(fused, plain)
-    assert (weights.shape, empty.numel()) == ((BATCH, 2, TGT, SRC), 0)
-    assert attention.train()(states, keys_of, with_weights=False)[1].shape == weights.shape
-    assert not torch.equal(*(attention(states, keys_of, with_weights=False)[0] for _ in range(2)))
-    monkeypatch.undo()
-    assert attention.eval()(states, keys_of, with_weights=False)[1].shape == weights.shape
-
-
-@pytest.mark.parametrize(
-    ("tgt", "src", "fused"), [(256, 256, True), (2, 40_000, True), (255, 257, False), (1, 70_000, False)]
-)
-def test_on_a_cpu_the_kernel_is_fused_where_there_are_many_scores(tgt: int, src: int, fused: bool) -> None:
-    """A single query is quick by itself."""
-    attention, states, keys_of = MultiHeadAttention(4, 2).double(), draw(1, tgt, 4), draw(1, src, 4, seed=1)
-    (plain, weights), (mixed, empty) = (attention(states, keys_of, with_weights=asked) for asked in (True, False))
-    assert_close(mixed, plain)
-    assert weights.shape == (1, 2, tgt, src)
-    assert (empty.numel() == 0) == fused
-
-
-def test_the_fused_kernel_drops_out_in_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqrev.model.attention.FUSED_DEVICES", {"cpu"})
-    attention = MultiHeadAttention(8, 2, dropout=0.5).double()
-    states = draw(BATCH, TGT, 8)
-    assert not torch.equal(*(attention(states, states, with_weights=False)[0] for _ in range(2)))
-    attention.eval()
-    assert torch.equal(*(attention(states, states, with_weights=False)[0] for _ in range(2)))
-
-
 @pytest.mark.parametrize("heads", [1, 3])
 def test_multi_head_attention_is_pytorchs_function_head_by_head(heads: int) -> None:
     ours, _ = attention_pair(heads)
-    states, memory = draw(2, TGT, heads * D_HEAD), draw(2, SRC, heads * D_HEAD, seed=9)
-    mask = mask_of("causal")
-    mixed = []
-    for head in range(heads):
-        part = slice(head * D_HEAD, (head + 1) * D_HEAD)
-        query, key, value = ours.q_proj(states), ours.k_proj(memory), ours.v_proj(memory)
-        masked = None if mask is None else mask[0, 0]
-        mixed.append(scaled_dot_product_attention(query[..., part], key[..., part], value[..., part], attn_mask=masked))
-    assert_close(ours(states, memory, mask)[0], ours.out_proj(torch.cat(mixed, dim=-1)))
+    states, context, mask = draw(2, TGT, heads * D_HEAD), draw(2, SRC, heads * D_HEAD, seed=9), make_mask("causal")
+    assert mask is not None
+    query, key, value = ours.q_proj(states), ours.k_proj(context), ours.v_proj(context)
+    parts = [slice(head * D_HEAD, (head + 1) * D_HEAD) for head in range(heads)]
+    found = [scaled_dot_product_attention(query[..., p], key[..., p], value[..., p], attn_mask=mask[0, 0]) for p in parts]
+    assert_close(ours(states, context, mask).states, ours.out_proj(torch.cat(found, dim=-1)))
+
+
+def test_heads_that_cannot_share_the_width_are_refused() -> None:
+    with pytest.raises(ValueError, match="d_model is 10, which 4 heads cannot share equally"):
+        MultiHeadAttention(10, 4)
+
+
+def test_the_weights_are_returned_only_where_they_are_asked_for() -> None:
+    attention, states = MultiHeadAttention(8, 2, noise=1.0).double(), draw(2, 4, 8)
+    for training in (True, False):  # in training the noise needs them, but nobody asked
+        attention.train(training)
+        assert attention(states, states).weights is None
+        assert attention(states, states, need_weights=True).weights.shape == (2, 2, 4, 4)
+
+
+def test_queries_and_keys_are_rotated_scaled_and_biased_by_their_positions() -> None:
+    attention, _ = attention_pair(2)
+    states, context = draw(BATCH, TGT, 2 * D_HEAD), draw(BATCH, SRC, 2 * D_HEAD, seed=9)
+    queries, keys = rotation(torch.arange(TGT), D_HEAD, 50.0), rotation(torch.arange(SRC), D_HEAD, 50.0)
+    scale, bias = draw(BATCH, 1, 1, 1, seed=3), draw(2, TGT, SRC, seed=4)
+    score_bias = ScoreBias(lambda query, key: bias, torch.arange(TGT), torch.arange(SRC))
+    query = attention.q_proj(states).unflatten(-1, (2, D_HEAD)).transpose(1, 2)
+    key = attention.k_proj(context).unflatten(-1, (2, D_HEAD)).transpose(1, 2)
+    expected = attention_weights(scale * apply_rotary(query, queries), apply_rotary(key, keys), bias=bias)
+    positions = PositionInputs(queries, keys, score_bias, scale)
+    assert_close(attention(states, context, positions=positions, need_weights=True).weights, expected)
+
+
+@pytest.mark.parametrize("need_weights", [False, True])
+def test_a_context_that_comes_in_parts_is_kept_in_the_cache(need_weights: bool) -> None:
+    attention, _ = attention_pair(2)
+    states, context, cache = draw(BATCH, TGT, 2 * D_HEAD), draw(BATCH, SRC, 2 * D_HEAD, seed=9), KeyValueCache()
+    for end, part in ((3, context[:, :3]), (SRC, context[:, 3:]), (SRC, None)):
+        expected = attention(states, context[:, :end], need_weights=True)
+        attended, weights = attention(states, part, cache=cache, need_weights=need_weights)
+        assert cache.length == end
+        assert_close(attended, expected.states)
+        assert (weights is not None) == need_weights
+        if weights is not None:
+            assert_close(weights, expected.weights)
+
+
+def test_without_a_context_and_without_a_cache_there_is_nothing_to_attend_to() -> None:
+    attention, states = MultiHeadAttention(8, 2).double(), draw(1, 2, 8)
+    with pytest.raises(ValueError, match="neither a context nor a cache"):
+        attention(states, None)
+    with pytest.raises(ValueError, match="empty"):
+        attention(states, None, cache=KeyValueCache())
 
 
 def test_the_weights_returned_are_those_before_dropout() -> None:
-    attention = MultiHeadAttention(8, 2, dropout=0.5).double()
-    states = draw(2, 4, 8)
+    attention, states = MultiHeadAttention(8, 2, dropout=0.5).double(), draw(2, 4, 8)
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        mixed, weights = attention.train()(states, states)
-    calm, calm_weights = attention.eval()(states, states)
-    assert_close(weights, calm_weights)
-    assert not torch.allclose(mixed, calm)  # the dropout was there
+        dropped, weights = attention.train()(states, states, need_weights=True)
+    expected, expected_weights = attention.eval()(states, states, need_weights=True)
+    assert_close(weights, expected_weights)
+    assert not torch.allclose(dropped, expected)
 
 
 def test_full_dropout_leaves_only_the_bias_of_the_output() -> None:
     attention = MultiHeadAttention(8, 2, dropout=1.0).double()
     nn.init.uniform_(attention.out_proj.bias, 1.0, 2.0)
-    mixed, _ = attention(draw(1, 3, 8), draw(1, 5, 8, seed=1))
-    assert_close(mixed, attention.out_proj.bias.expand(1, 3, 8))
-
-
-@settings(max_examples=25, deadline=None)
-@given(chunks=st.lists(st.integers(1, 24), min_size=1, max_size=6))
-def test_the_cache_returns_everything_that_was_appended(chunks: list[int]) -> None:
-    cache = KeyValueCache()
-    keys, values = draw(2, 3, sum(chunks), 4), draw(2, 3, sum(chunks), 4, seed=1)
-    end = 0
-    for chunk in chunks:
-        start, end = end, end + chunk
-        key, value = cache.append(keys[:, :, start:end], values[:, :, start:end])
-        assert cache.length == end
-        assert key.equal(keys[:, :, :end])
-        assert value.equal(values[:, :, :end])
-        assert [tensor.tolist() for tensor in cache.all()] == [key.tolist(), value.tolist()]
-
-
-def test_the_cache_keeps_the_selected_rows_in_their_order_and_goes_on() -> None:
-    cache = KeyValueCache()
-    first, more = draw(3, 1, 5, 2), draw(4, 1, 20, 2, seed=1)
-    cache.append(first, -first)
-    rows = torch.tensor([2, 0, 2, 1])
-    cache.select(rows)
-    key, value = cache.all()
-    assert key.equal(first[rows])
-    assert value.equal(-first[rows])
-    key, value = cache.append(more, -more)  # grows
-    assert key.equal(torch.cat((first[rows], more), dim=2))
-    assert value.equal(-key)
-
-
-def test_on_a_cpu_the_cache_keeps_the_numbers_of_a_feature_side_by_side() -> None:
-    cache = KeyValueCache()
-    cache.append(draw(3, 1, 5, 2), draw(3, 1, 5, 2))
-    cache.append(draw(3, 1, 20, 2), draw(3, 1, 20, 2))
-    cache.select(torch.tensor([2, 0]))
-    assert [tensor.stride(2) for tensor in cache.all()] == [1, 1]
-
-
-def test_the_cache_copies_rarely() -> None:
-    """Doubling: over many single appends the buffer moves a logarithmic number of times."""
-    cache = KeyValueCache()
-    one = draw(1, 1, 1, 1)
-    places = {cache.append(one, one)[0].untyped_storage().size() for _ in range(1000)}
-    assert len(places) <= math.log2(1000) - 2  # 16 positions at first
-    assert max(places) <= 4 * 1000 * one.element_size()
-
-
-def test_an_empty_cache_has_nothing_to_return_and_nothing_to_select() -> None:
-    cache = KeyValueCache()
-    cache.select(torch.tensor([0, 0]))
-    assert cache.length == 0
-    with pytest.raises(ValueError, match="empty"):
-        cache.all()
+    attended = attention(draw(1, 3, 8), draw(1, 5, 8, seed=1)).states
+    assert_close(attended, attention.out_proj.bias.expand(1, 3, 8))
 
 
 @pytest.mark.parametrize("noise", [0.5, 3.0])
@@ -294,27 +235,30 @@ def test_noise_is_added_to_the_scores_with_the_deviation_that_is_asked_for(noise
     query, key = draw(1, 2, 40, 6), draw(1, 2, 60, 6, seed=1)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        added = attention_weights(query, key, noise=noise).log() - attention_weights(query, key).log()
-    added = added - added.mean(-1, keepdim=True)  # a softmax forgets what is added to a whole row
+        added = attention_scores(query, key, noise=noise) - attention_scores(query, key)
     assert float(added.std()) == pytest.approx(noise, rel=0.05)
+    assert float(added.mean()) == pytest.approx(0, abs=0.05 * noise)
 
 
 def test_noise_opens_no_mask() -> None:
-    query, key, mask = draw(BATCH, HEADS, TGT, D_HEAD), draw(BATCH, HEADS, SRC, D_HEAD), mask_of("random")
+    query, key, mask = draw(BATCH, HEADS, TGT, D_HEAD), draw(BATCH, HEADS, SRC, D_HEAD), make_mask("random")
     assert mask is not None
-    weights = attention_weights(query, key, mask, noise=100.0)
+    weights = masked_softmax(attention_scores(query, key, noise=100.0), mask)
     assert (weights[~mask] == 0).all()
     assert_close(weights.sum(-1), torch.ones(BATCH, HEADS, TGT, dtype=torch.float64))
 
 
 def test_noise_is_there_in_training_and_gone_in_evaluation() -> None:
-    noisy, calm = MultiHeadAttention(8, 2, noise=2.0).double(), MultiHeadAttention(8, 2).double()
-    calm.load_state_dict(noisy.state_dict())
-    states = draw(2, 4, 8)
-    assert not noisy(states, states)[1].allclose(noisy(states, states)[1])
-    noisy.eval()
-    assert_close(noisy(states, states)[0], calm(states, states)[0])
-    assert_close(noisy(states, states)[1], calm(states, states)[1])
+    noisy, plain, states = MultiHeadAttention(8, 2, noise=2.0).double(), MultiHeadAttention(8, 2).double(), draw(2, 4, 8)
+    plain.load_state_dict(noisy.state_dict())
+    one, other = (noisy(states, states, need_weights=True) for _ in range(2))
+    assert not one.weights.allclose(other.weights)
+    assert not one.states.allclose(other.states)
+    assert not torch.equal(*(noisy(states, states).states for _ in range(2)))
+    for mine, expected in zip(
+        noisy.eval()(states, states, need_weights=True), plain(states, states, need_weights=True), strict=True
+    ):
+        assert_close(mine, expected)
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -323,11 +267,11 @@ def test_query_dropout_takes_features_out_of_the_scores_in_training_alone(
 ) -> None:
     if fused:
         monkeypatch.setattr("seqrev.model.attention.FUSED_DEVICES", {"cpu"})
-    blind, calm = MultiHeadAttention(8, 2, query_dropout=1.0).double(), MultiHeadAttention(8, 2).double()
-    calm.load_state_dict(blind.state_dict())
+    blind, plain = MultiHeadAttention(8, 2, query_dropout=1.0).double(), MultiHeadAttention(8, 2).double()
+    plain.load_state_dict(blind.state_dict())
     states = draw(2, 4, 8)
-    average = calm.out_proj(calm.v_proj(states).mean(1, keepdim=True)).expand(2, 4, 8)
-    assert_close(blind(states, states, with_weights=not fused)[0], average)  # no feature is left: all keys are alike
-    assert_close(blind.eval()(states, states, with_weights=not fused)[0], calm(states, states)[0])
+    average = plain.out_proj(plain.v_proj(states).mean(1, keepdim=True)).expand(2, 4, 8)
+    assert_close(blind(states, states).states, average)  # no feature is left: all keys are alike
+    assert_close(blind.eval()(states, states).states, plain(states, states).states)
     half = MultiHeadAttention(8, 2, query_dropout=0.5).double()
-    assert not torch.equal(*(half(states, states, with_weights=not fused)[0] for _ in range(2)))
+    assert not torch.equal(*(half(states, states).states for _ in range(2)))

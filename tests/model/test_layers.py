@@ -1,32 +1,33 @@
 """Layers against PyTorch's own pre-norm layers with the same weights."""
 
+import itertools
 import math
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from seqrev.config import ModelConfig
 from seqrev.model.attention import MultiHeadAttention
-from seqrev.model.layers import DecoderLayer, EncoderLayer, FeedForward, LayerCache
+from seqrev.model.cache import LayerCache
+from seqrev.model.layers import AttentionInputs, DecoderLayer, EncoderLayer, FeedForward
+from tests.model.models import assert_close, draw
 
 WIDTH, HEADS, D_FF, BATCH, TGT, SRC = 12, 3, 20, 3, 4, 6
+TRIANGLE = torch.ones(TGT, TGT, dtype=torch.bool).tril()[None, None]
 
 
-def assert_close(actual: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-10)
+def layer_config(**changes: float) -> ModelConfig:
+    return ModelConfig.model_validate({"d_model": WIDTH, "heads": HEADS, "d_ff": D_FF} | changes)
 
 
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def scramble(layer: nn.Module) -> None:
-    """Draw every parameter, norms and biases too, so that none can take another's place unnoticed."""
+def randomize(layer: nn.Module) -> None:
+    """Draw every parameter, norms and biases too, so that none can be mistaken for another unnoticed."""
     for seed, parameter in enumerate(layer.parameters()):
         parameter.data = draw(*parameter.shape, seed=seed + 50) / math.sqrt(WIDTH) + (0.5 if parameter.dim() == 1 else 0)
 
 
-def attention_weights_of(ours: MultiHeadAttention, prefix: str) -> dict[str, Tensor]:
+def pytorch_weights(ours: MultiHeadAttention, prefix: str) -> dict[str, Tensor]:
     projections = (ours.q_proj, ours.k_proj, ours.v_proj)
     return {
         f"{prefix}.in_proj_weight": torch.cat([projection.weight for projection in projections]),
@@ -36,20 +37,21 @@ def attention_weights_of(ours: MultiHeadAttention, prefix: str) -> dict[str, Ten
     }
 
 
-def renamed(prefix: str, module: nn.Module) -> dict[str, Tensor]:
+def renamed(prefix: str, module: Tensor | nn.Module) -> dict[str, Tensor]:
+    assert isinstance(module, nn.Module)
     return {f"{prefix}.{name}": value for name, value in module.state_dict().items()}
 
 
 def encoder_pair() -> tuple[EncoderLayer, nn.TransformerEncoderLayer]:
-    ours = EncoderLayer(WIDTH, HEADS, D_FF, dropout=0.0).double()
-    scramble(ours)
+    ours = EncoderLayer(layer_config()).double()
+    randomize(ours)
     theirs = nn.TransformerEncoderLayer(
         WIDTH, HEADS, D_FF, dropout=0.0, activation="relu", norm_first=True, batch_first=True, dtype=torch.float64
     )
     theirs.load_state_dict(
-        attention_weights_of(ours.self_attention, "self_attn")
-        | renamed("linear1", ours.feed_forward[0])
-        | renamed("linear2", ours.feed_forward[2])
+        pytorch_weights(ours.self_attention, "self_attn")
+        | renamed("linear1", ours.feed_forward.linear1)
+        | renamed("linear2", ours.feed_forward.linear2)
         | renamed("norm1", ours.self_attention_norm)
         | renamed("norm2", ours.feed_forward_norm)
     )
@@ -57,16 +59,16 @@ def encoder_pair() -> tuple[EncoderLayer, nn.TransformerEncoderLayer]:
 
 
 def decoder_pair() -> tuple[DecoderLayer, nn.TransformerDecoderLayer]:
-    ours = DecoderLayer(WIDTH, HEADS, D_FF, dropout=0.0, attention_dropout=0.0).double()
-    scramble(ours)
+    ours = DecoderLayer(layer_config()).double()
+    randomize(ours)
     theirs = nn.TransformerDecoderLayer(
         WIDTH, HEADS, D_FF, dropout=0.0, activation="relu", norm_first=True, batch_first=True, dtype=torch.float64
     )
     theirs.load_state_dict(
-        attention_weights_of(ours.self_attention, "self_attn")
-        | attention_weights_of(ours.cross_attention, "multihead_attn")
-        | renamed("linear1", ours.feed_forward[0])
-        | renamed("linear2", ours.feed_forward[2])
+        pytorch_weights(ours.self_attention, "self_attn")
+        | pytorch_weights(ours.cross_attention, "multihead_attn")
+        | renamed("linear1", ours.feed_forward.linear1)
+        | renamed("linear2", ours.feed_forward.linear2)
         | renamed("norm1", ours.self_attention_norm)
         | renamed("norm2", ours.cross_attention_norm)
         | renamed("norm3", ours.feed_forward_norm)
@@ -83,10 +85,14 @@ def padding() -> Tensor:
 def test_an_encoder_layer_is_pytorchs_with_the_same_weights(masked: bool) -> None:
     ours, theirs = encoder_pair()
     states, real = 3 * draw(BATCH, SRC, WIDTH), padding()
-    states_out, weights = ours(states, real[:, None, None] if masked else None)
+    inputs = AttentionInputs(real[:, None, None] if masked else None)
+    states_out, weights = ours(states, inputs, need_weights=True)
     expected = theirs(states, src_key_padding_mask=~real if masked else None)  # PyTorch: True = may not attend
     assert_close(states_out, expected)
     assert weights.shape == (BATCH, HEADS, SRC, SRC)
+    assert (weights[1, :, :, 1:] == 0).all() == masked
+    assert ours(states, inputs).self_weights is None
+    assert_close(ours(states, inputs).states, expected)
 
 
 @pytest.mark.parametrize("source_masked", [False, True])
@@ -94,14 +100,13 @@ def test_an_encoder_layer_is_pytorchs_with_the_same_weights(masked: bool) -> Non
 def test_a_decoder_layer_is_pytorchs_with_the_same_weights(causal: bool, source_masked: bool) -> None:
     ours, theirs = decoder_pair()
     states, memory, real = 3 * draw(BATCH, TGT, WIDTH), draw(BATCH, SRC, WIDTH, seed=1), padding()
-    triangle = torch.ones(TGT, TGT, dtype=torch.bool).tril()
-    states_out, self_weights, cross_weights = ours(
-        states, memory, triangle[None, None] if causal else None, real[:, None, None] if source_masked else None
-    )
+    self_inputs = AttentionInputs(TRIANGLE if causal else None)
+    cross_inputs = AttentionInputs(real[:, None, None] if source_masked else None)
+    states_out, self_weights, cross_weights = ours(states, memory, self_inputs, cross_inputs, need_weights=True)
     expected = theirs(
         states,
         memory,
-        tgt_mask=~triangle if causal else None,
+        tgt_mask=~TRIANGLE[0, 0] if causal else None,
         memory_key_padding_mask=~real if source_masked else None,
     )
     assert_close(states_out, expected)
@@ -109,98 +114,108 @@ def test_a_decoder_layer_is_pytorchs_with_the_same_weights(causal: bool, source_
     assert cross_weights.shape == (BATCH, HEADS, TGT, SRC)
     assert (self_weights.triu(1) == 0).all() == causal
     assert (cross_weights[1, :, :, 1:] == 0).all() == source_masked
+    plain = ours(states, memory, self_inputs, cross_inputs)
+    assert_close(plain.states, expected)
+    assert plain[1:] == (None, None)
 
 
-def test_a_decoder_layer_over_its_cache_is_the_layer_over_everything() -> None:
+def test_a_decoder_layer_with_a_cache_gives_what_it_gives_for_all_positions_at_once() -> None:
     layer, _ = decoder_pair()
     states, memory = draw(BATCH, TGT, WIDTH), draw(BATCH, SRC, WIDTH, seed=1)
-    triangle = torch.ones(TGT, TGT, dtype=torch.bool).tril()[None, None]
-    whole, self_weights, cross_weights = layer(states, memory, triangle)
+    whole, self_weights, cross_weights = layer(states, memory, AttentionInputs(TRIANGLE), need_weights=True)
     cache = LayerCache()
-    for place in range(TGT):
-        now = slice(place, place + 1)
-        out, self_row, cross_row = layer(states[:, now], memory, triangle[:, :, now, : place + 1], None, cache)
+    for position in range(TGT):
+        now = slice(position, position + 1)
+        self_inputs = AttentionInputs(TRIANGLE[:, :, now, : position + 1])
+        out, self_row, cross_row = layer(states[:, now], memory, self_inputs, cache=cache, need_weights=True)
         assert_close(out, whole[:, now])
-        assert_close(self_row, self_weights[:, :, now, : place + 1])
+        assert_close(self_row, self_weights[:, :, now, : position + 1])
         assert_close(cross_row, cross_weights[:, :, now])
     assert (cache.target.length, cache.source.length) == (TGT, SRC)
 
 
-def test_the_source_is_projected_once_and_then_remembered() -> None:
+def test_the_source_is_projected_once_and_then_cached() -> None:
     layer, _ = decoder_pair()
     states, memory = draw(1, 2, WIDTH), draw(1, SRC, WIDTH, seed=1)
     cache = LayerCache()
     layer(states[:, :1], memory, cache=cache)
-    expected = layer(states, memory, torch.ones(2, 2, dtype=torch.bool).tril())[0][:, 1:]
-    out, _, _ = layer(states[:, 1:], torch.zeros_like(memory), cache=cache)
-    assert_close(out, expected)
+    expected = layer(states, memory, AttentionInputs(torch.ones(2, 2, dtype=torch.bool).tril())).states[:, 1:]
+    assert_close(layer(states[:, 1:], torch.zeros_like(memory), cache=cache).states, expected)
 
 
-def test_a_layer_cache_selects_target_and_source_alike() -> None:
-    cache, rows = LayerCache(), torch.tensor([1, 1, 0])
-    target, source = draw(2, 1, 3, 4), draw(2, 1, 5, 4, seed=1)
-    cache.target.append(target, -target)
-    cache.source.append(source, -source)
-    cache.select(rows)
-    assert cache.target.all()[0].equal(target[rows])
-    assert cache.source.all()[1].equal(-source[rows])
+def random_layers(**changes: float) -> tuple[EncoderLayer, DecoderLayer]:
+    encoder, decoder = EncoderLayer(layer_config(**changes)).double(), DecoderLayer(layer_config(**changes)).double()
+    randomize(encoder)
+    randomize(decoder)
+    return encoder, decoder
+
+
+def drop_all(*layers: nn.Module) -> None:
+    """Every dropout that is not zero drops everything (which the configuration does not allow)."""
+    for module in itertools.chain.from_iterable(layer.modules() for layer in layers):
+        if isinstance(module, nn.Dropout) and module.p:
+            module.p = 1.0
 
 
 def test_dropout_falls_on_what_the_blocks_add_and_never_on_the_residual_stream() -> None:
     states, memory = draw(BATCH, TGT, WIDTH), draw(BATCH, SRC, WIDTH, seed=1)
-    encoder = EncoderLayer(WIDTH, HEADS, D_FF, dropout=1.0).double()
-    decoder = DecoderLayer(WIDTH, HEADS, D_FF, dropout=1.0, attention_dropout=0.0).double()
-    for layer in (encoder, decoder):
-        scramble(layer)
-    assert encoder(states)[0].equal(states)
-    assert decoder(states, memory)[0].equal(states)
-    assert not encoder.eval()(states)[0].allclose(states)
-    assert not decoder.eval()(states, memory)[0].allclose(states)
+    encoder, decoder = random_layers(dropout=0.5)
+    drop_all(encoder, decoder)
+    assert encoder(states).states.equal(states)
+    assert decoder(states, memory).states.equal(states)
+    assert not encoder.eval()(states).states.allclose(states)
+    assert not decoder.eval()(states, memory).states.allclose(states)
+
+
+def test_each_block_has_a_dropout_of_its_own() -> None:
+    """With only the feed-forward block kept, what is added is that block of the states that came in."""
+    states, memory = draw(BATCH, TGT, WIDTH), draw(BATCH, SRC, WIDTH, seed=1)
+    encoder, decoder = random_layers(dropout=0.5)
+    drop_all(encoder, decoder)
+    for layer, more in ((encoder, ()), (decoder, (memory,))):
+        layer.feed_forward_dropout.eval()
+        assert_close(layer(states, *more).states, states + layer.feed_forward(layer.feed_forward_norm(states)))
 
 
 def test_attention_dropout_falls_on_the_weights_of_every_attention() -> None:
-    """All of it dropped, no position hears anything of another one."""
+    """All of it dropped, nothing of one position reaches another one."""
     states, memory = draw(BATCH, TGT, WIDTH), draw(BATCH, SRC, WIDTH, seed=1)
     others = torch.cat((states[:, :1], draw(BATCH, TGT - 1, WIDTH, seed=2)), dim=1)
-    encoder = EncoderLayer(WIDTH, HEADS, D_FF, attention_dropout=1.0).double()
-    decoder = DecoderLayer(WIDTH, HEADS, D_FF, attention_dropout=1.0).double()
-    for layer in (encoder, decoder):
-        scramble(layer)
-    assert_close(encoder(others)[0][:, 0], encoder(states)[0][:, 0])
-    assert_close(decoder(others, -memory)[0][:, 0], decoder(states, memory)[0][:, 0])
+    encoder, decoder = random_layers(attention_dropout=0.5)
+    drop_all(encoder, decoder)
+    assert_close(encoder(others).states[:, 0], encoder(states).states[:, 0])
+    assert_close(decoder(others, -memory).states[:, 0], decoder(states, memory).states[:, 0])
     for layer in (encoder.eval(), decoder.eval()):
         more = () if layer is encoder else (memory,)
-        assert not layer(others, *more)[0][:, 0].allclose(layer(states, *more)[0][:, 0])
-    assert not decoder(states, -memory)[0].allclose(decoder(states, memory)[0])
+        assert not layer(others, *more).states[:, 0].allclose(layer(states, *more).states[:, 0])
+    assert not decoder(states, -memory).states.allclose(decoder(states, memory).states)
 
 
 def test_noise_falls_on_the_cross_attention_alone() -> None:
-    layer = DecoderLayer(WIDTH, HEADS, D_FF, attention_noise=2.0).double()
-    scramble(layer)
+    _, layer = random_layers(attention_noise=2.0)
     states, memory = draw(BATCH, TGT, WIDTH), draw(BATCH, SRC, WIDTH, seed=1)
-    (_, self_one, cross_one), (_, self_two, cross_two) = layer(states, memory), layer(states, memory)
-    assert_close(self_one, self_two)
-    assert not cross_one.allclose(cross_two)
+    one, other = (layer(states, memory, need_weights=True) for _ in range(2))
+    assert_close(one.self_weights, other.self_weights)
+    assert not one.cross_weights.allclose(other.cross_weights)
 
 
 def test_query_dropout_falls_on_every_attention_in_training() -> None:
-    encoder = EncoderLayer(WIDTH, HEADS, D_FF, self_query_dropout=0.5).double()
-    decoder = DecoderLayer(WIDTH, HEADS, D_FF, self_query_dropout=0.5, query_dropout=0.5).double()
-    scramble(encoder)
-    scramble(decoder)
+    encoder, decoder = random_layers(self_query_dropout=0.5, query_dropout=0.5)
     states, memory = draw(BATCH, TGT, WIDTH), draw(BATCH, SRC, WIDTH, seed=1)
-    maps = [(encoder(memory)[1], *decoder(states, memory)[1:]) for _ in range(2)]
-    assert not any(one.allclose(other) for one, other in zip(*maps, strict=True))
+
+    def all_weights() -> list[Tensor]:
+        return [encoder(memory, need_weights=True)[1], *decoder(states, memory, need_weights=True)[1:]]
+
+    assert not any(one.allclose(other) for one, other in zip(all_weights(), all_weights(), strict=True))
     encoder.eval()
     decoder.eval()
-    maps = [(encoder(memory)[1], *decoder(states, memory)[1:]) for _ in range(2)]
-    assert all(one.equal(other) for one, other in zip(*maps, strict=True))
+    assert all(one.equal(other) for one, other in zip(all_weights(), all_weights(), strict=True))
 
 
 def test_feed_forward_is_two_matrices_with_a_relu_between() -> None:
     block = FeedForward(WIDTH, D_FF).double()
-    scramble(block)
-    first, second, states = block[0], block[2], draw(2, 3, WIDTH)
+    randomize(block)
+    first, second, states = block.linear1, block.linear2, draw(2, 3, WIDTH)
     assert isinstance(first, nn.Linear)
     assert isinstance(second, nn.Linear)
     expected = (states @ first.weight.T + first.bias).clamp(min=0) @ second.weight.T + second.bias

@@ -25,6 +25,6 @@ Subject = Callable[[Size, int], Outcome]
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A folder for a while; in memory where there is such a place: the calls are what is tested, not the disk."""
+    """A folder for a while; in memory where the system has such a folder: the calls are what is tested, not the disk."""
     memory = Path("/dev/shm")
     return tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None)

@@ -19,15 +19,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seqrev.console import LONGEST_MESSAGE
-from tests.conftest import child_environment, run_main, settings
+from seqrev.cli.console import LONGEST_MESSAGE
+from tests.helpers import child_environment, run_main, settings
 from tests.torture.common import Outcome, Size, scratch
-from tests.torture.malice import Case, Place, cases
+from tests.torture.malice import cases
+from tests.torture.malice.case import Case, Sandbox
 
 MOST_MEMORY = 500  # MB above a command that does what it should
 MOST_SECONDS = 20  # of computing; a hang
 PATIENCE = 300  # seconds of any kind: another hang
-MODEL = ("model.d_model=8", "model.d_ff=8", "train.steps=4", "train.validate_every=4", "data.train=50", "train.warmup=1")
+MODEL = (
+    "model.d_model=8",
+    "model.d_ff=8",
+    "train.steps=4",
+    "train.validate_every=4",
+    "data.train=50",
+    "train.warmup_steps=1",
+)
 
 
 def corpus(size: Size, seed: int) -> Outcome:
@@ -93,7 +101,7 @@ def _judge(result: Result, case: Case, usual: Result) -> list[str]:
 
 def serve(folder: str) -> None:
     """Load everything once, make a run, then fork for every case; prints a result a line, the usual command's first."""
-    for name in ("seqrev.cli", "seqrev.experiment", "torch._dynamo", "matplotlib.backends.backend_agg"):
+    for name in ("seqrev.cli", "seqrev.workflows.train", "torch._dynamo", "matplotlib.backends.backend_agg"):
         importlib.import_module(name)
 
     warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: PyTorch has not computed anything yet
@@ -106,18 +114,18 @@ def serve(folder: str) -> None:
         result = run_main("train", *settings(), *settings(MODEL), "--runs-dir", template / "runs")
         os._exit(0 if result.code == 0 else print(result.err) or 1)
     assert os.waitpid(child, 0)[1] == 0
-    usual = Case(lambda place: ("evaluate", "--run", "1"), (0,))
+    usual = Case(lambda sandbox: ("evaluate", "--run", "1"), (0,))
     for name, case in {"usual": usual, **dict(cases())}.items():
         print(json.dumps(vars(_run(name, case, root))), flush=True)
 
 
 def _run(name: str, case: Case, root: Path) -> Result:
-    place, report = Place(root / "case"), root / "report"
-    shutil.copytree(root / "template", place.root, symlinks=True)
+    sandbox, report = Sandbox(root / "case"), root / "report"
+    shutil.copytree(root / "template", sandbox.root, symlinks=True)
     child = os.fork()
     if not child:
         try:
-            _child(case, place, report)
+            _child(case, sandbox, report)
         except BaseException as error:  # of this test, not of what it tests
             (root / "err").write_text(f"case not prepared: {error!r}")
         os._exit(99)
@@ -130,25 +138,28 @@ def _run(name: str, case: Case, root: Path) -> Result:
     out, err = ((root / stream).read_bytes().decode(errors="replace") for stream in ("out", "err"))
     changed = json.loads(report.read_text()) if report.exists() else ["killed"]
     report.unlink(missing_ok=True)
-    shutil.rmtree(place.root)
+    shutil.rmtree(sandbox.root)
     code = os.waitstatus_to_exitcode(status)
     return Result(name, code, out, err, used.ru_utime + used.ru_stime, used.ru_maxrss / 1000, changed)
 
 
-def _child(case: Case, place: Place, report: Path) -> None:
+def _child(case: Case, sandbox: Sandbox, report: Path) -> None:
     """Prepare and run a case; compare the world before and after."""
     for number, stream in enumerate(("in", "out", "err")):
         path = report.with_name(stream)
         if number == 0:
             path.write_bytes(case.stdin if isinstance(case.stdin, bytes) else b"")
             path = path if isinstance(case.stdin, bytes) else Path(case.stdin)
+        elif number == 1:
+            path.write_bytes(b"")
+            path = Path("/dev/full") if case.full else path
         handle = os.open(path, os.O_RDWR | os.O_CREAT | (os.O_TRUNC if number else 0))
         os.dup2(handle, number)
         os.close(handle)
-    os.chdir(place.root)
-    arguments = [str(word) for word in case.prepare(place)]
-    own = next((word for word in (place.run, *place.run.parent.glob("*")) if word.is_dir()), place.run)
-    before = _snapshot(place.root, own)
+    os.chdir(sandbox.root)
+    arguments = [str(word) for word in case.prepare(sandbox)]
+    own = next((word for word in (sandbox.run, *sandbox.run.parent.glob("*")) if word.is_dir()), sandbox.run)
+    before = _snapshot(sandbox.root, own)
     virtual = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (virtual + 2 * MOST_MEMORY * 10**6,) * 2)
     resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))
@@ -156,7 +167,7 @@ def _child(case: Case, place: Place, report: Path) -> None:
     from seqrev.cli import main
 
     code = main(arguments)
-    after = _snapshot(place.root, own)
+    after = _snapshot(sandbox.root, own)
     expected = {"map.png"}  # what a case asks for
     changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     report.write_text(json.dumps([name for name in changed if name not in expected]))
@@ -164,7 +175,7 @@ def _child(case: Case, place: Place, report: Path) -> None:
 
 
 def _snapshot(root: Path, run: Path) -> dict[str, Any]:
-    """Everything that stands there but what is in the run itself."""
+    """Everything there but what is in the run itself."""
     found: dict[str, Any] = {}
     for path in sorted(root.rglob("*")):
         if run in path.parents:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seqrev.checkpoints import KEEP, Checkpoint, best_first, newest_first
-from seqrev.files import TEMPORARY
-from seqrev.metrics import read_metrics
-from seqrev.runs import Run, open_run
-from tests.conftest import tiny_config
+from seqrev.runs.checkpoints import KEEP, Checkpoint, best_first, newest_first
+from seqrev.runs.folders import Run, open_run
+from seqrev.runs.metrics import read_metrics
+from seqrev.system.files import TEMPORARY
+from tests.helpers import tiny_config
 from tests.torture.common import Outcome, Size, scratch
 from tests.torture.server import Server, Strike, serving
 
@@ -54,8 +54,8 @@ class Reference:
     files: dict[str, dict[str, Any]]
     """Size and SHA-256 of the final weights and of the optimizer's state."""
     events: list[dict[str, Any]]
-    frames: dict[str, bytes]
-    """What was kept to watch it learn."""
+    snapshots: dict[str, bytes]
+    """Files of the attention over time."""
     cpu: float
     """Seconds of processor time that it took, from start to end."""
 
@@ -68,15 +68,15 @@ def train_undisturbed(server: Server, folder: Path) -> Reference:
     run = fresh(folder)
     child = server.start(folder, "train", "--run", run)
     assert child.wait() == 0, child.output
-    return Reference(newest_first(run.checkpoints)[0].files, events(run), frames(run), child.cpu)
+    return Reference(newest_first(run.checkpoints)[0].files, events(run), snapshots(run), child.cpu)
 
 
 def events(run: Run) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in read_metrics(run.metrics)]
 
 
-def frames(run: Run) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in run.learning.iterdir()}
+def snapshots(run: Run) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in run.snapshots.iterdir()}
 
 
 def _one_run(server: Server, folder: Path, rng: random.Random, reference: Reference, kinds: Counter[str]) -> None:
@@ -93,7 +93,7 @@ def _one_run(server: Server, folder: Path, rng: random.Random, reference: Refere
         code = child.wait()
         assert code in (0, -signal.SIGKILL), f"{history}: exit code {code}\n{child.output}"
         assert_undamaged(child.output, history)
-        before = _nothing_lost(run, before, child.told("saved"), history)
+        before = _nothing_lost(run, before, child.reported("saved"), history)
         if code == 0:
             break
         kinds[_kind(strike)] += 1
@@ -106,8 +106,8 @@ def _draw(rng: random.Random, first: bool) -> Strike | None:
     if kind < 0.3:
         return Strike(signal.SIGKILL, "saving", 1, rng.randint(1, CALLS_OF_A_SAVE))
     if kind < 0.45:
-        place = rng.choice(("validation", "saving", "epoch"))
-        return Strike(signal.SIGKILL, place, rng.randint(1, 3) if place == "epoch" else 1, rng.choice((0, -1)))
+        point = rng.choice(("validation", "saving", "epoch"))
+        return Strike(signal.SIGKILL, point, rng.randint(1, 3) if point == "epoch" else 1, rng.choice((0, -1)))
     if first and kind < 0.75:
         return Strike(signal.SIGKILL, "generation", 1, rng.randint(-1, CALLS_OF_A_GENERATION))
     return None
@@ -116,7 +116,7 @@ def _draw(rng: random.Random, first: bool) -> Strike | None:
 def _kind(strike: Strike | None) -> str:
     if strike is None:
         return "at random"
-    if strike.place == "generation":
+    if strike.point == "generation":
         return "in the generation"
     return "in a save" if strike.inside > 0 else "at the edge of a validation, save or epoch"
 
@@ -150,10 +150,10 @@ def assert_ends_as(server: Server, folder: Path, run: Run, reference: Reference,
     assert last.is_intact(), history
     assert last.files == reference.files, f"{history}: other weights"
     assert events(run) == reference.events, f"{history}: other metrics"
-    assert frames(run) == reference.frames, f"{history}: other frames"
+    assert snapshots(run) == reference.snapshots, f"{history}: other snapshots"
     left = [str(path) for path in run.path.rglob("*") if TEMPORARY.fullmatch(path.name)]
     assert left == [], f"{history}: left over: {left}"
-    record = run.record()
+    record = run.record.read()
     assert record["status"] == "done", record
     manifest = json.loads((run.data / "manifest.json").read_text())
     assert record["dataset_sha256"] == manifest["sha256"], record

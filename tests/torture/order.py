@@ -4,10 +4,10 @@ import random
 
 import numpy as np
 
-from seqrev.batches import Batches
 from seqrev.config import Config, load_config
-from seqrev.distributed import World
+from seqrev.data.batches import Batches
 from seqrev.task import Array
+from seqrev.training.distributed import Processes
 from tests.torture.common import Outcome, Size
 
 CASES = {"fast": 50, "long": 1_000}
@@ -48,7 +48,7 @@ def _train(config: Config, rows: list[list[int]] | None, steps: int, world: int,
     for first, last in zip([0, *points], [*points, steps], strict=True):
         processes = [Batches(config, rows) for _ in range(world)]
         for step in range(first, last):
-            shares = [World(rank, world).share(batches[step]) for rank, batches in enumerate(processes)]
+            shares = [Processes(rank, world).shard(batches[step]) for rank, batches in enumerate(processes)]
             assert len({len(share) for share in shares}) == 1
             seen.append(np.concatenate(shares))
     return seen

@@ -1,7 +1,7 @@
 """``seqrev`` as processes that start at once: a server imports everything, PyTorch too, and forks.
 
-The server never trains itself, so its children start as clean as a new process. A child can be told to signal itself at an
-exact place: that is how kills and signals are aimed, and why they can be repeated from a seed.
+The server never trains itself, so its children start as clean as a new process. A child can be asked to signal itself at an
+exact point: that is how kills and signals are aimed, and why they can be repeated from a seed.
 """
 
 import functools
@@ -19,17 +19,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from seqrev.signals import STOP_SIGNALS
-from tests.conftest import child_environment
+from seqrev.system.signals import STOP_SIGNALS
+from tests.helpers import child_environment
 from tests.torture.shim import CHANGES, Call, watching
 
-PLACES = {
-    "generation": ("seqrev.generation", "write_dataset"),
-    "epoch": ("seqrev.batches", "Batches._plan_epoch"),
-    "training": ("seqrev.training", "train_step"),
-    "validation": ("seqrev.training", "greedy_answers"),
-    "saving": ("seqrev.experiment", "save_checkpoint"),
-    "drawing": ("seqrev.plots", "save_figure"),
+POINTS = {
+    "generation": ("seqrev.workflows.generate", "write_dataset"),
+    "epoch": ("seqrev.data.batches", "Batches._plan_epoch"),
+    "training": ("seqrev.training.trainer", "train_step"),
+    "validation": ("seqrev.training.trainer", "greedy_answers"),
+    "saving": ("seqrev.training.recorder", "save_checkpoint"),
+    "drawing": ("seqrev.plotting.export", "save_figure"),
 }
 
 
@@ -38,9 +38,9 @@ class Strike:
     """A signal that a child sends to itself."""
 
     signum: int
-    place: str
+    point: str
     nth: int = 1
-    """At which call of the function that the place is."""
+    """At which call of the function that is the point."""
     inside: int = 0
     """0: before it; -1: after it; n: inside, before the n-th call to the system that changes something on disk."""
     second: int = 0
@@ -51,7 +51,7 @@ class Strike:
     def __str__(self) -> str:
         where = {0: "before", -1: "after"}.get(self.inside, f"at disk call {self.inside} of")
         then = f", then {self.second} after {self.pause:.3f} s" if self.second else ""
-        return f"signal {self.signum} {where} {self.place} {self.nth}{then}"
+        return f"signal {self.signum} {where} {self.point} {self.nth}{then}"
 
 
 class Child:
@@ -81,9 +81,9 @@ class Child:
         """stdout and stderr."""
         return (self._folder / "output").read_text()
 
-    def told(self, what: str) -> list[float]:
+    def reported(self, what: str) -> list[float]:
         """``saved``: the steps whose save returned; ``struck``: when it signalled itself (monotonic)."""
-        path = self._folder / "told"
+        path = self._folder / "reported"
         words = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
         return [float(number) for word, number in words if word == what]
 
@@ -110,7 +110,7 @@ class Server:
     def start(self, folder: Path, *arguments: object, strike: Strike | None = None, draw: bool = False) -> Child:
         """Start ``seqrev ARGUMENTS``; ``folder`` gets its output. Pictures are drawn only if asked for: they take long."""
         folder.mkdir(exist_ok=True)
-        for name in ("output", "told"):
+        for name in ("output", "reported"):
             (folder / name).unlink(missing_ok=True)
         plan = asdict(strike) if strike else None
         pid = self.ask(arguments=[str(argument) for argument in arguments], folder=str(folder), strike=plan, draw=draw)
@@ -138,7 +138,7 @@ def serve() -> None:
     """Answer requests, one a line, until there are no more; then nobody waits for what still runs."""
     hear_signals()
     children: set[int] = set()
-    for name in ("seqrev.cli", "seqrev.experiment", "torch._dynamo", "matplotlib.backends.backend_agg"):
+    for name in ("seqrev.cli", "seqrev.workflows.train", "torch._dynamo", "matplotlib.backends.backend_agg"):
         importlib.import_module(name)
     for line in sys.stdin:
         request = json.loads(line)
@@ -171,21 +171,21 @@ def _be_child(request: dict[str, Any]) -> None:
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    told = os.open("told", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    reported = os.open("reported", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-    def tell(what: str, number: float) -> None:
-        os.write(told, f"{what} {number!r}\n".encode())
+    def report(what: str, number: float) -> None:
+        os.write(reported, f"{what} {number!r}\n".encode())
 
     from seqrev.cli import entry
 
     if not request["draw"]:
-        from seqrev import pictures, plots
+        from seqrev.plotting import attention, curves, export
 
-        for owner, name in ((plots, "save_figure"), (plots, "training_curves"), (pictures, "draw_attention")):
+        for owner, name in ((export, "save_figure"), (curves, "training_curves"), (attention, "draw_attention")):
             setattr(owner, name, _draw_nothing)
     if request["strike"]:
-        _aim(Strike(**request["strike"]), tell)
-    _replace("saving", lambda save: lambda *arguments: tell("saved", save(*arguments).step))
+        _aim(Strike(**request["strike"]), report)
+    _replace("saving", lambda save: lambda *arguments: report("saved", save(*arguments).step))
     sys.argv = ["seqrev", *request["arguments"]]
     code = 1
     try:
@@ -202,19 +202,19 @@ def _draw_nothing(*_: object) -> Any:
     """Drawing takes longer than all else together."""
 
 
-def _replace(place: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    module, name = PLACES[place]
+def _replace(point: str, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    module, name = POINTS[point]
     *owners, name = name.split(".")
     owner = functools.reduce(getattr, owners, importlib.import_module(module))
     setattr(owner, name, wrap(getattr(owner, name)))
 
 
-def _aim(strike: Strike, tell: Callable[[str, float], None]) -> None:
-    """Replace the function that the place is by one that strikes at its n-th call."""
+def _aim(strike: Strike, report: Callable[[str, float], None]) -> None:
+    """Replace the function that is the point by one that strikes at its n-th call."""
     calls = changes = 0
 
     def hit() -> None:
-        tell("struck", time.monotonic())
+        report("struck", time.monotonic())
         if strike.second:
             threading.Timer(strike.pause, os.kill, (os.getpid(), strike.second)).start()
         os.kill(os.getpid(), strike.signum)
@@ -243,4 +243,4 @@ def _aim(strike: Strike, tell: Callable[[str, float], None]) -> None:
 
         return struck
 
-    _replace(strike.place, wrap)
+    _replace(strike.point, wrap)

@@ -70,7 +70,7 @@ def can_happen(fault: Fault, call: Call) -> bool:
 
 
 class Watcher(Protocol):
-    """Is told a call that is about to be made; ``halfway`` does some of it."""
+    """Receives a call that is about to be made; ``halfway`` does some of it."""
 
     def __call__(self, call: Call, halfway: Callable[[], object] = ..., /) -> None: ...
 

@@ -6,10 +6,10 @@ import signal
 import time
 from pathlib import Path
 
-from seqrev import runs
-from seqrev.files import TEMPORARY
-from seqrev.runs import Run, open_run
-from tests.conftest import tiny_config
+from seqrev.runs import record
+from seqrev.runs.folders import Run, open_run
+from seqrev.system.files import TEMPORARY
+from tests.helpers import tiny_config
 from tests.torture.common import Outcome, Size, scratch
 from tests.torture.kills import Reference, assert_ends_as, fresh, train_undisturbed
 from tests.torture.server import Server, Strike, serving
@@ -43,7 +43,7 @@ def _open_at_once(runs_dir: Path) -> None:
         if child == 0:
             code = 1
             try:
-                runs._git = lambda: None  # three processes more, each time
+                record._git = lambda: None  # three processes more, each time
                 os.close(opener)
                 os.read(gate, 1)
                 open_run(runs_dir, tiny_config())
@@ -56,17 +56,17 @@ def _open_at_once(runs_dir: Path) -> None:
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * PROCESSES
     assert sorted(path.name for path in runs_dir.iterdir()) == [f"{number:03d}" for number in range(1, PROCESSES + 1)]
     opened = [Run(path) for path in runs_dir.iterdir()]
-    assert {run.record()["pid"] for run in opened} == set(children), "two processes wrote to one folder"
-    assert all(run.record()["run"] == run.path.name and run.config() == tiny_config() for run in opened)
+    assert {run.record.read()["pid"] for run in opened} == set(children), "two processes wrote to one folder"
+    assert all(run.record.read()["run"] == run.path.name and run.config() == tiny_config() for run in opened)
     assert [path for path in runs_dir.rglob("*") if TEMPORARY.fullmatch(path.name)] == []
 
 
-def _two_trainers(server: Server, folder: Path, place: str, rng: random.Random, reference: Reference) -> None:
+def _two_trainers(server: Server, folder: Path, point: str, rng: random.Random, reference: Reference) -> None:
     """The first is held anywhere, by SIGSTOP; the second is refused and touches nothing; the lock goes with the first."""
     run = fresh(folder)
-    strike = Strike(signal.SIGSTOP, place, rng.randint(1, 15) if place == "training" else 1, -1 if place == "saving" else 0)
+    strike = Strike(signal.SIGSTOP, point, rng.randint(1, 15) if point == "training" else 1, -1 if point == "saving" else 0)
     first = server.start(folder / "first", "train", "--run", run, strike=strike)
-    while not first.told("struck"):
+    while not first.reported("struck"):
         time.sleep(0.01)
     before = _content(run)
     second = server.start(folder, "train", "--run", run)

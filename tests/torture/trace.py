@@ -3,12 +3,12 @@
 import random
 from pathlib import Path
 
-from seqrev.files import TEMPORARY
-from seqrev.runs import Run, open_run
-from tests.conftest import tiny_config
+from seqrev.runs.folders import Run, open_run
+from seqrev.system.files import TEMPORARY
+from tests.helpers import tiny_config
 from tests.torture import strace
 from tests.torture.common import Outcome, Size, scratch
-from tests.torture.faults import SCENES, Scene
+from tests.torture.scenes import SCENES, Scene
 from tests.torture.shim import CHANGES, Call, Watch, watching
 
 IN_PLACE = ("metrics.jsonl", ".lock")  # the one is appended to, the other is always empty
@@ -65,9 +65,9 @@ def _comparable(calls: list[Call], under: Path) -> list[tuple[str, str, str]]:
         return "/".join(".".join(part.split(".")[:-2]) if TEMPORARY.fullmatch(part) else part for part in parts)
 
     rows = [(call.name, plain(call.path), plain(call.target)) for call in calls]
-    removed = [place for place, row in enumerate(rows) if row[0] == "unlink"]
-    for place, row in zip(removed, sorted(rows[place] for place in removed), strict=True):
-        rows[place] = row
+    removed = [index for index, row in enumerate(rows) if row[0] == "unlink"]
+    for index, row in zip(removed, sorted(rows[index] for index in removed), strict=True):
+        rows[index] = row
     return rows
 
 

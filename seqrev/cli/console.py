@@ -1,0 +1,173 @@
+"""The one sink of the command line: on stdout what was asked for, as text or JSON, and everything else on stderr.
+
+A pipe, ``NO_COLOR`` or a dumb terminal gets no escape byte.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+from seqrev.errors import SeqrevError, StorageError
+from seqrev.system.signals import Interrupted
+from seqrev.system.text import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.text import Text
+
+SECONDS_BETWEEN_LINES = 5.0  # of progress, where there is no terminal
+LONGEST_MESSAGE = 2_000  # characters of an error
+
+
+class OutputClosed(Exception):
+    """The reader of stdout has gone, as in ``| head -1``. That is no failure; of a ``BrokenPipeError`` Typer makes one."""
+
+
+class Console:
+    """Where a command reports to."""
+
+    def __init__(self, json_mode: bool = False) -> None:
+        self.json_mode = json_mode
+
+    def data(self, text: str) -> None:
+        """A piece of the result, for people."""
+        if not self.json_mode:
+            self._write(printable(text))
+
+    def line(self, text: str) -> None:
+        """A piece of the result with a path in it: one line, whatever characters the path has."""
+        self.data(_one_line(text))
+
+    def styled(self, text: "Text") -> None:
+        """A piece of the result, for people, in colour where that is allowed."""
+        if is_live(sys.stdout) and not self.json_mode:
+            from rich.console import Console as RichConsole
+
+            RichConsole(file=sys.stdout, highlight=False).print(text, soft_wrap=True)
+        else:
+            self.data(text.plain)
+
+    def document(self, value: Any) -> None:
+        """The result, or a line of it, as JSON; only with ``--json``."""
+        if self.json_mode:
+            self._write(_to_json(value))
+
+    def table(self, columns: Mapping[str, str], rows: Iterable[Iterable[object]]) -> None:
+        """A table for people, aligned to the right; each column has a format, for what is not text."""
+        lines = [list(columns)]
+        for row in rows:
+            cells = zip(row, columns.values(), strict=True)
+            lines.append([cell if isinstance(cell, str) else format(cell, form) for cell, form in cells])
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            self.data("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+
+    def note(self, text: str) -> None:
+        """Something worth knowing, on stderr: one line."""
+        _to_stderr(_one_line(text))
+
+    def error(self, error: SeqrevError | Interrupted) -> None:
+        """One short paragraph and the next command, on stderr."""
+        message, hint = _one_line(str(error)), _one_line(error.hint)
+        if self.json_mode:
+            _to_stderr(_to_json({"error": {"type": type(error).__name__, "message": message, "hint": hint}}))
+        else:
+            stopped = isinstance(error, Interrupted)  # on request: no error
+            _to_stderr(f"{message}\nContinue: {hint}" if stopped else f"Error: {message}\nTry: {hint}")
+
+    def progress(self, unit: str) -> "contextlib.closing[Progress]":
+        """Shows how far a long work is, counted in ``unit``, until the work ends."""
+        return contextlib.closing(Progress(unit))
+
+    def _write(self, text: str) -> None:
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            raise OutputClosed from None
+        except OSError as error:
+            raise StorageError(f"Standard output cannot be written: {error.strerror or error}.") from None
+
+
+class Progress:
+    """A live bar on a terminal, from the first update until all is done; else a plain line every few seconds."""
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+        self._bar: RichProgress | None = None
+        self._next = time.monotonic() + SECONDS_BETWEEN_LINES
+
+    def update(self, done: int, total: int, details: str = "") -> None:
+        """``done`` out of ``total``; ``details`` is shown beside it."""
+        if is_live(sys.stderr):
+            self._bar = self._bar or _live_bar(total)
+            self._bar.update(self._bar.task_ids[0], completed=done, details=details)
+            if done >= total:
+                self.close()
+        elif time.monotonic() >= self._next:
+            self._next = time.monotonic() + SECONDS_BETWEEN_LINES
+            _to_stderr(f"{done:,} of {total:,} {self._unit}  {details}".rstrip())
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        if self._bar is None:
+            _to_stderr(text)
+        else:
+            self._bar.console.print(printable(text), markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _live_bar(total: int) -> "RichProgress":
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+    from rich.table import Column
+
+    columns = (
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=2 * len(str(total)) + 1)),
+        TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True, min_width=5)),
+        TextColumn("left", table_column=Column(no_wrap=True, min_width=4)),
+        TextColumn("{task.fields[details]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+    )
+    bar = RichProgress(*columns, console=RichConsole(stderr=True, highlight=False, emoji=False), transient=True)
+    bar.add_task("", total=total, details="")
+    bar.start()
+    return bar
+
+
+def _to_stderr(text: str) -> None:
+    """Messages that nobody can read (the reader has gone, the disk is full) are no reason to stop the work."""
+    with contextlib.suppress(OSError):
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False).replace("\x7f", "\\u007f")  # the one control character that JSON lets through
+
+
+def _one_line(text: str) -> str:
+    """A message that holds what a stranger chose, as a file's name: it neither forges lines nor fills the screen."""
+    line = printable(text).replace("\n", "\\n")
+    return line if len(line) <= LONGEST_MESSAGE else f"{line[: LONGEST_MESSAGE // 2]} … {line[-LONGEST_MESSAGE // 3 :]}"
+
+
+def discard_unwritable(stream: TextIO) -> None:
+    """Discard what cannot be written, as to a pipe without a reader; Python would complain when it flushes it at exit."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def is_live(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal that may be sent escape sequences."""
+    return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

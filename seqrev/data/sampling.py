@@ -1,0 +1,114 @@
+"""Random sequences of a split: each a function of seed, split, and chunk or step, whatever was drawn before."""
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from seqrev.config import Config, TaskConfig
+from seqrev.data.sequences import ENDED, Sequences, indices_by_length, smallest_integers
+from seqrev.data.splits import HELD_OUT, SPLITS, Split, split_of, split_sizes
+from seqrev.errors import UsageError
+from seqrev.system.resources import check_memory
+from seqrev.task import Array
+
+CHUNK = 32_768  # rows drawn and written at a time (it is part of what a seed means), fewer where they are long:
+SYMBOLS_PER_CHUNK = 8_388_608
+ENUMERABLE = 65_536  # up to this many sequences of a length, all of them are listed, and a split's share is exact
+STREAM, EPOCH, FRESH = range(len(SPLITS), len(SPLITS) + 3)  # random streams beside those of the splits
+
+
+def _is_enumerable(length: int, symbols: int) -> bool:
+    return length * math.log(symbols) <= math.log(ENUMERABLE)
+
+
+@functools.lru_cache(maxsize=64)
+def _members(split: Split, length: int, symbols: int) -> Array:
+    """All sequences of one length that belong to a split, ``[rows, length]``, if they are few enough to be listed."""
+    every = np.array(list(itertools.product(range(symbols), repeat=length)), dtype=smallest_integers(symbols))
+    members: Array = every[split_of(every) == SPLITS.index(split)]
+    return members
+
+
+def available_lengths(split: Split, task: TaskConfig) -> list[int]:
+    """The lengths of the task at which the split has any sequence at all (with two symbols, length 1 is all training)."""
+    lengths, symbols = range(task.min_length, task.max_length + 1), task.symbols
+    return [length for length in lengths if not _is_enumerable(length, symbols) or len(_members(split, length, symbols))]
+
+
+def capacity(split: Split, task: TaskConfig) -> int:
+    """How many different sequences a split can be asked for: exact for the short lengths, half its share for the long."""
+    total = 0
+    for length in available_lengths(split, task):
+        few = _is_enumerable(length, task.symbols)
+        total += len(_members(split, length, task.symbols)) if few else task.symbols ** min(length, 64) * HELD_OUT // 200
+        if total > 10**12:  # more than anyone asks for; so the powers of long lengths, slow to compute, do not matter
+            break
+    return total
+
+
+def sample(rng: np.random.Generator, split: Split, length: int, count: int, symbols: int) -> Array:
+    """Draw sequences of one length from a split, uniformly: ``[count, length]``; raise ``UsageError`` if it has none."""
+    if _is_enumerable(length, symbols):
+        members = _members(split, length, symbols)
+        if not len(members):
+            message = f"No {split} sequence of length {length} exists over {symbols} symbols."
+            raise UsageError(message, "seqrev evaluate --lengths 20,50,100")
+        return members.take(rng.integers(len(members), size=count), axis=0)
+    found = np.empty((0, length), dtype=smallest_integers(symbols))
+    share = (100 - 2 * HELD_OUT if split == "train" else HELD_OUT) / 100
+    while len(found) < count:
+        drawn = rng.integers(symbols, size=(int((count - len(found)) / share * 1.1) + 8, length), dtype=np.int32)
+        fitting = drawn.astype(found.dtype, copy=False).compress(split_of(drawn) == SPLITS.index(split), axis=0)
+        found = np.concatenate((found, fitting)) if len(found) else fitting
+    return found[:count]
+
+
+def check_possible(config: Config) -> None:
+    """Raise ``UsageError`` if a dataset cannot be filled, naming the split and how many sequences it has."""
+    task = config.task
+    for split, count in split_sizes(config).items():
+        limit = capacity(split, task)
+        if not limit or (split != "train" and count > limit):
+            raise UsageError(
+                f"data.{split} asks for {count:,} different sequences, but of length {task.min_length} to "
+                f"{task.max_length} over {task.symbols} symbols that split has at most {limit:,}.",
+                f"--set data.{split}={limit}" if limit else f"--set task.max_length={task.max_length + 5}",
+            )
+
+
+def fresh_sequences(length: int, count: int, config: Config) -> list[list[int]]:
+    """At most ``count`` different test sequences of a length, the same in every run; raise ``UsageError`` if none exist."""
+    check_memory(4 * count * length * 100 // HELD_OUT, f"Drawing {count:,} sequences of length {length:,}")
+    rng = np.random.default_rng([FRESH, length])  # not the run's seed: every model gets the same questions
+    symbols = config.task.symbols
+    if _is_enumerable(length, symbols) and len(members := _members("test", length, symbols)):
+        drawn = rng.permutation(members)[:count]
+    else:
+        drawn = sample(rng, "test", length, count, symbols)
+    rows: list[list[int]] = drawn.tolist()
+    return rows
+
+
+def draw_split(split: Split, count: int, config: Config) -> Iterator[Sequences]:
+    """The rows of a split, in chunks: lengths uniform, training rows independent draws, held-out rows all different."""
+    task, lengths = config.task, available_lengths(split, config.task)
+    size = max(1, min(CHUNK, SYMBOLS_PER_CHUNK // task.max_length))
+    seen: set[bytes] = set()
+    for chunk in itertools.count():
+        rng = np.random.default_rng([config.seed, SPLITS.index(split), chunk])
+        drawn = rng.choice(lengths, size=min(size, count))
+        rows = np.full((len(drawn), task.max_length), ENDED, dtype=smallest_integers(task.symbols))
+        for length, indices in indices_by_length(drawn):
+            rows[indices, :length] = sample(rng, split, length, len(indices), task.symbols)
+        if split != "train":
+            first = {row.tobytes(): index for index, row in reversed(list(enumerate(rows)))}
+            new = sorted(index for row, index in first.items() if row not in seen)
+            rows, drawn = rows[new], drawn[new]
+            seen.update(first)
+        yield Sequences(rows, drawn)
+        count -= len(rows)
+        if count <= 0:
+            return

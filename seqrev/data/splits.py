@@ -1,0 +1,42 @@
+"""Training, validation, test: which split a sequence belongs to is a function of the sequence itself."""
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqrev.config import Config
+from seqrev.task import Array
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+HELD_OUT = 10  # per cent of all sequences that belong to validation, and as many to test
+
+
+def split_of(sequences: Array) -> NDArray[np.int8]:
+    """The split that each sequence belongs to: a function of the sequence alone, the same in every run.
+
+    So a test sequence of one run was not trained on in any other, whatever their seeds. The function is a 64-bit
+    polynomial hash (multiply by an odd constant, add the symbol), finished with the mixer of SplitMix64 (Steele et al.
+    2014), taken modulo 100: 0–79 train, 80–89 validation, 90–99 test. From symbols, ``[rows, length]``, to indices into
+    ``SPLITS``, ``[rows]``.
+    """
+    percent = hash_rows(sequences) % np.uint64(100)
+    return (percent >= 100 - 2 * HELD_OUT).astype(np.int8) + (percent >= 100 - HELD_OUT)
+
+
+def hash_rows(sequences: Array) -> NDArray[np.uint64]:
+    """The 64-bit hash of each row of ``[rows, length]``, ``[rows]``."""
+    length = sequences.shape[1]
+    powers = np.uint64(0x9E3779B97F4A7C15) ** np.arange(length, -1, -1, dtype=np.uint64)
+    mixed: NDArray[np.uint64] = length * powers[:1] + powers[1:].sum()  # it begins with the length; symbols count from one
+    mixed = mixed + np.einsum("rl,l->r", sequences, powers[1:], dtype=np.uint64, casting="unsafe")
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def split_sizes(config: Config) -> dict[Split, int]:
+    """The splits that a configuration's dataset has, with their sizes; a stream needs no training split."""
+    sizes: dict[Split, int] = {"validation": config.data.validation, "test": config.data.test}
+    return sizes if config.data.stream else {"train": config.data.train, **sizes}

@@ -1,0 +1,4 @@
+"""From a trained model to answers: search, teacher forcing, and how good the answers are.
+
+Everywhere, ``model`` is in evaluation mode, and ``sources`` are symbols, not ids.
+"""

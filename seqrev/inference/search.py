@@ -1,0 +1,116 @@
+"""From a trained model to an answer: greedy and beam search over cached keys and values.
+
+They are free-running: the model sees its own output, and must emit ``<EOS>`` by itself.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seqrev.errors import InputError
+from seqrev.inference.batching import Sources, buckets_for_decoding
+from seqrev.model.transformer import Transformer
+from seqrev.task import BOS, EOS, PAD, ids_to_symbols, pad_with_special_tokens
+
+MAX_EXTRA_TOKENS = 10  # that an answer may be longer than its source before it counts as endless
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """An answer of the model."""
+
+    output: list[int]
+    """Symbols, without ``<EOS>``. (Teacher-forced, a special token where a symbol is due shows as a negative number.)"""
+    finished: bool
+    """Whether the model emitted ``<EOS>`` by itself, before the answer was ten tokens longer than its source."""
+    log_probability: float
+    """Natural logarithm of the probability of this answer, ``<EOS>`` included (teacher-forced: of the right answer; with
+    the length given: of its symbols)."""
+
+
+def decode(model: Transformer, sources: Sources, beam: int = 1, length_given: bool = False) -> list[Hypothesis]:
+    """Answers to many sources, in their order; those of like length are decoded together.
+
+    Args:
+        sources: of at most ``model.longest_source`` symbols each.
+        beam: hypotheses kept for each source; 1 is greedy decoding.
+        length_given: end every answer at the length of its source instead of leaving the end to the model.
+
+    Raises:
+        InputError: the probabilities are no numbers.
+    """
+    answers: dict[int, Hypothesis] = {}
+    for indices in buckets_for_decoding(sources, beam, model.vocabulary_size):
+        ids = torch.from_numpy(pad_with_special_tokens([sources[index] for index in indices])).to(model.device)
+        extra = 0 if length_given else 1 + MAX_EXTRA_TOKENS
+        limits = [min(len(sources[index]) + extra, model.config.max_positions) for index in indices]
+        found = beam_search(model, ids, limits, beam, length_given)
+        if not all(math.isfinite(answer.log_probability) for answer in found):
+            raise InputError("The model's probabilities are no numbers: its weights are too large.")
+        answers.update(zip(indices, found, strict=True))
+    return [answers[index] for index in range(len(sources))]
+
+
+@torch.inference_mode()
+def beam_search(
+    model: Transformer, source: Tensor, limits: Sequence[int], beam: int, length_given: bool = False
+) -> list[Hypothesis]:
+    """Beam search over one batch, ``source``: ids, padded at the end, ``[rows, src]``; for the rest see ``decode``.
+
+    A hypothesis scores the sum of its log-probabilities, which only falls as tokens are added: a row is done as soon as
+    its best hypothesis has ended, and leaves the batch. ``limits``: the most tokens of each answer, ``<EOS>`` included.
+    """
+    rows, device = source.shape[0], source.device
+    memory, cache = model.encode(source, padded=bool((source[:, -1] == PAD).any())), model.new_cache()
+    active = torch.arange(rows, device=device)  # indices of the rows that are still decoded
+    if beam > 1:
+        memory = memory.select(active.repeat_interleave(beam))
+    scores = torch.full((rows, beam), -torch.inf, device=device)
+    scores[:, 0] = 0.0  # all beams start alike: only the first may branch
+    ended = torch.zeros(rows, beam, dtype=torch.bool, device=device)
+    tokens = torch.full((rows, beam, 1), BOS, device=device)
+    most = torch.tensor(limits, device=device)
+    never = [PAD, BOS, EOS] if length_given else [PAD, BOS]  # part of an answer
+    answers: dict[int, Hypothesis] = {}
+
+    while len(active):
+        logits = model.decode(tokens[:, :, -1].reshape(-1, 1), memory, cache)[:, -1]
+        scores, parents, chosen = _extend(scores, ended, logits.float().log_softmax(-1), never)
+        if beam > 1:
+            tokens, ended = tokens.take_along_dim(parents[..., None], 1), ended.take_along_dim(parents, 1)
+            first = torch.arange(len(active), device=device)[:, None] * beam
+            for layer in cache:  # of the target only: all hypotheses of a row have the same source
+                layer.target.select((first + parents).flatten())
+        tokens = torch.cat((tokens, chosen[..., None]), dim=-1)
+        ended = ended | (chosen == EOS)
+        done = ended[:, 0] | (most[active] < tokens.shape[-1])
+        if done.any():
+            best = (active, tokens[:, 0, 1:], ended[:, 0], scores[:, 0])
+            for row, ids, finished, score in zip(*(one[done].tolist() for one in best), strict=True):
+                answers[row] = Hypothesis(ids_to_symbols(ids), finished or length_given, score)
+            keep = (~done).nonzero()[:, 0]
+            active, scores, ended, tokens = active[keep], scores[keep], ended[keep], tokens[keep]
+            flat = (keep[:, None] * beam + torch.arange(beam, device=device)).flatten()
+            for layer in cache:
+                layer.select(flat)
+            memory = memory.select(flat)
+    return [answers[row] for row in range(rows)]
+
+
+def _extend(scores: Tensor, ended: Tensor, log_probabilities: Tensor, never: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """The best ``beam`` continuations of each row: their scores, the hypotheses they extend, their new tokens.
+
+    ``scores`` and ``ended``: ``[rows, beam]``; ``log_probabilities``: ``[rows · beam, vocabulary]``; ``never``: tokens
+    that are not chosen. An ended hypothesis stays as it is, padded.
+    """
+    beam = scores.shape[1]
+    step = log_probabilities.view(-1, beam, log_probabilities.shape[-1])
+    step[..., never] = -torch.inf
+    step = step.masked_fill(ended[..., None], -torch.inf)
+    step[..., PAD] = step[..., PAD].masked_fill(ended, 0.0)
+    total = (scores[..., None] + step).flatten(1)
+    best, index = total.topk(beam, dim=-1)
+    return best, index // step.shape[-1], index % step.shape[-1]

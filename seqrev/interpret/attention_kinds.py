@@ -1,0 +1,28 @@
+"""The three kinds of attention, and which layers and heads a model has."""
+
+from typing import Literal
+
+from seqrev.config import ModelConfig
+from seqrev.errors import UsageError
+
+Kind = Literal["cross", "encoder", "decoder"]
+ATTENTION_NAMES: dict[Kind, str] = {
+    "cross": "cross-attention",
+    "encoder": "encoder self-attention",
+    "decoder": "decoder self-attention",
+}
+
+
+def check_layer_and_head(config: ModelConfig, kind: Kind, layer: int | None = None, head: int | None = None) -> None:
+    """Refuse a layer or a head that a model does not have; None is not checked.
+
+    Raises:
+        UsageError: naming those that it has.
+    """
+    layers = config.encoder_layers if kind == "encoder" else config.decoder_layers
+    for name, value, most in (("layer", layer, layers), ("head", head, config.heads)):
+        if value is not None and not 1 <= value <= most:
+            raise UsageError(
+                f"There is no {name} {value} of {ATTENTION_NAMES[kind]}; this model has {name}s 1 to {most}.",
+                f"--{name} {most}",
+            )

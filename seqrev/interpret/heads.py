@@ -1,0 +1,123 @@
+"""What the heads do: where each of them looks, how sharply, and what breaks without it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqrev.inference.batching import Sources
+from seqrev.inference.evaluation import evaluate
+from seqrev.interpret.alignment import Weights, aligned_positions, mass_and_hit, teacher_forced_maps
+from seqrev.interpret.attention_kinds import Kind, check_layer_and_head
+from seqrev.model.transformer import Transformer
+
+ANSWERED = 300  # sequences that are answered without each head
+
+
+@dataclass(frozen=True)
+class Head:
+    """One head over many sequences. Rows are those of content: neither ``<BOS>`` nor ``<EOS>``."""
+
+    type: Kind
+    layer: int
+    head: int
+    mass: float | None
+    """As in ``AntiDiagonal``; cross-attention only."""
+    hit: float | None
+    entropy: float
+    """Of a row's weights, in nats, the mean over rows: 0 is one position, ln n is n positions alike."""
+    offset: float
+    """How far right of its reference the largest weight is, in positions, the mean over rows. The reference is where
+    the rule looks; in self-attention, the position itself."""
+    distance: float
+    """The same without sign, so that left and right do not cancel out."""
+    exact_match_without: float
+    """Exact match, free-running, without this head."""
+
+
+@dataclass(frozen=True)
+class HeadReport:
+    """All heads of a model."""
+
+    sequences: int
+    """Over which the attention was looked at, teacher-forced."""
+    answered: int
+    """The first of them, which were answered without each head."""
+    exact_match: float
+    """On these, with every head."""
+    heads: list[Head]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def report_heads(model: Transformer, sources: Sources) -> HeadReport:
+    """Look at every head of every layer, over many sequences. The weights of the model are the same afterwards.
+
+    Raises:
+        UsageError: there is no sequence.
+    """
+    answered = sources[:ANSWERED]
+    heads = []
+    for (kind, layer), means in _measure_all(model, sources).items():
+        for head, (mass, hit, entropy, offset, distance) in enumerate(means.tolist(), start=1):
+            with ablate_head(model, kind, layer, head):
+                without = evaluate(model, answered).overall.exact_match
+            mass, hit = (mass, hit) if kind == "cross" else (None, None)
+            heads.append(Head(kind, layer, head, mass, hit, entropy, offset, distance, without))
+    return HeadReport(len(sources), len(answered), evaluate(model, answered).overall.exact_match, heads)
+
+
+@contextmanager
+def ablate_head(model: Transformer, kind: Kind, layer: int, head: int) -> Iterator[None]:
+    """Zero the ``d_head`` columns of ``out_proj`` by which alone a head reaches the residual stream; then restore them.
+
+    Raises:
+        UsageError: there is no such head.
+    """
+    check_layer_and_head(model.config, kind, layer, head)
+    layers = model.encoder.layers if kind == "encoder" else model.decoder.layers
+    part = "cross_attention" if kind == "cross" else "self_attention"
+    weight = layers[layer - 1].get_parameter(f"{part}.out_proj.weight").detach()
+    columns = weight.view(len(weight), model.config.heads, -1)[:, head - 1]
+    before = columns.clone()
+    columns.zero_()
+    try:
+        yield
+    finally:
+        columns.copy_(before)
+
+
+def _measure_all(model: Transformer, sources: Sources) -> dict[tuple[Kind, int], NDArray[np.float64]]:
+    """Means over all rows of mass, hit, entropy, offset and distance, ``[head, 5]``, of every kind and layer."""
+    sums: dict[tuple[Kind, int], NDArray[np.float64]] = {}
+    rows = 0
+    for chunk, maps in teacher_forced_maps(model, sources):
+        length = chunk.shape[1]
+        references: dict[Kind, tuple[slice, NDArray[np.integer]]] = {
+            "cross": (slice(length), aligned_positions(chunk)),
+            "encoder": (slice(1, -1), np.arange(1, length + 1)[None]),
+            "decoder": (slice(length), np.arange(length)[None]),
+        }
+        for kind, (content, reference) in references.items():
+            for layer, weights in enumerate(getattr(maps, kind), start=1):
+                measured = _measure(weights[:, :, content].float().cpu().numpy(), reference)
+                sums[kind, layer] = sums.get((kind, layer), 0.0) + measured
+        rows += chunk.size
+    return {key: total / rows for key, total in sums.items()}
+
+
+def _measure(weights: Weights, reference: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Sums over batch and rows of mass, hit, entropy, offset and distance, ``[head, 5]``.
+
+    ``weights``: ``[batch, head, rows, columns]``; ``reference``: a column for each row, ``[batch or 1, rows]``.
+    """
+    mass, hit = mass_and_hit(weights, reference)
+    offset = weights.argmax(axis=-1) - reference[:, None]
+    entropy = -(weights * np.log(np.maximum(weights, 1e-30))).sum(axis=-1)
+    measures = (mass, hit, entropy, offset, np.abs(offset))
+    return np.stack([measure.sum(axis=(0, 2), dtype=np.float64) for measure in measures], axis=-1)

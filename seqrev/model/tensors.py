@@ -1,0 +1,15 @@
+"""Sequences as a model is given them."""
+
+import torch
+from torch import Tensor
+
+from seqrev.task import Array, add_special_tokens, apply_rule
+
+
+def to_tensors(sources: Array, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Symbols ``[rows, length]`` to source and target ids ``[rows, length + 2]``, each from ``<BOS>`` to ``<EOS>``."""
+    source = torch.from_numpy(add_special_tokens(sources))
+    target = torch.from_numpy(add_special_tokens(apply_rule(sources)))
+    if device.type == "cuda":  # a copy from pinned memory does not keep the program waiting
+        return source.pin_memory().to(device, non_blocking=True), target.pin_memory().to(device, non_blocking=True)
+    return source.to(device), target.to(device)

@@ -1,0 +1,102 @@
+"""What was recorded of a model as figures and pages: which map, which labels, which words above it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from textwrap import shorten
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from seqrev.interpret.attention import Attention
+from seqrev.interpret.attention_kinds import ATTENTION_NAMES, Kind, check_layer_and_head
+from seqrev.interpret.snapshots import AttentionSnapshot
+from seqrev.plotting.heatmaps import LabelledMap, Map, attention_figure, axis_labels, snapshots_figure
+from seqrev.plotting.page import attention_page
+from seqrev.task import apply_rule
+
+
+def draw_attention(
+    attention: Attention,
+    name: str,
+    kind: Kind = "cross",
+    layer: int | None = None,
+    head: int | None = None,
+    guide: bool = True,
+) -> Figure:
+    """One kind of attention as a figure: the head mean of a layer, large, above every head of every layer.
+
+    A ``layer``, counted from 1, is drawn without the others, and a ``head`` alone, in the last layer if none is given.
+    The ``guide`` frames the cells of the alignment, which only cross-attention has.
+
+    Raises:
+        UsageError: there is no such layer or head.
+    """
+    check_layer_and_head(attention.config, kind, layer, head)
+    grid = attention.all_weights(kind)
+    shown = layer or len(grid)
+    sequences = (" ".join(map(str, symbols)) for symbols in (attention.source, attention.answer.output))
+    title = [
+        f"{name}: {ATTENTION_NAMES[kind]}",
+        " → ".join(shorten(sequence, 44, placeholder=" …") for sequence in sequences),
+        f"the answer is {attention.verdict}",
+    ]
+    if kind == "cross":
+        score = attention.anti_diagonal(shown)[head or 0]
+        title[-1] += f"; anti-diagonal mass {score.mass:.2f}, hit {score.hit:.2f}"
+    weights, caption = _map_of(grid, shown, head)
+    alignment = attention.alignment if guide and kind == "cross" else ()
+    large = LabelledMap(weights, *axis_labels(kind, *attention.tokens(kind)), caption, alignment)
+    small = grid if layer is None else grid[layer - 1 : layer]
+    alone = head is not None or small.shape[:2] == (1, 1)
+    return attention_figure(large, title, None if alone else small, layer or 1)
+
+
+def draw_page(
+    attention: Attention, name: str, kind: Kind = "cross", layer: int | None = None, head: int | None = None
+) -> str:
+    """Every kind, layer and head as an interactive page, HTML; the arguments are those of ``draw_attention``.
+
+    Raises:
+        UsageError: the extra that it takes is not installed, or there is too much for a page.
+    """
+    scores = [score for index in range(len(attention.maps.cross)) for score in attention.anti_diagonal(index + 1)]
+    captions = [f"anti-diagonal mass {score.mass:.3f}, hit {score.hit:.3f}" for score in scores]
+    title = f"{name}: the answer is {attention.verdict}"
+    return attention_page(attention.to_arrays(), captions, title, kind, layer, head)
+
+
+def draw_snapshot(snapshot: AttentionSnapshot, name: str, layer: int, head: int | None, guide: bool) -> Figure:
+    """Cross-attention at one step of a training, with its numbers below; all snapshots of a run have one size."""
+    expected = map(str, apply_rule(np.array(snapshot.source)))
+    emitted, columns = axis_labels("cross", [*expected, "<EOS>"], ["<BOS>", *map(str, snapshot.source), "<EOS>"])
+    rows = replace(emitted, meaning="token given next")
+    weights, caption = _map_of(snapshot.cross, layer, head)
+    large = LabelledMap(weights, rows, columns, caption, snapshot.alignment if guide else ())
+    return attention_figure(large, _title(snapshot, name), footer="    ".join(_numbers(snapshot, layer, head)))
+
+
+def draw_strip(snapshots: Sequence[AttentionSnapshot], name: str, layer: int, head: int | None) -> Figure:
+    """All snapshots of a training, side by side."""
+    maps = [_map_of(snapshot.cross, layer, head) for snapshot in snapshots]
+    return snapshots_figure(
+        [weights for weights, _ in maps],
+        ["\n".join(_numbers(snapshot, layer, head)) for snapshot in snapshots],
+        [*_title(snapshots[0], name), f"{maps[0][1]}; rows: target steps, columns: source"],
+    )
+
+
+def _map_of(grid: Map, layer: int, head: int | None) -> tuple[Map, str]:
+    """From ``[layer, head, tgt, src]`` the map of a head, or the mean over the heads, and what it is in words."""
+    layers, heads = grid.shape[:2]
+    of_heads = "" if heads == 1 else f", mean of {heads} heads" if head is None else f", head {head} of {heads}"
+    weights: Map = grid[layer - 1].mean(axis=0) if head is None else grid[layer - 1, head - 1]
+    return weights, f"layer {layer} of {layers}{of_heads}"
+
+
+def _title(snapshot: AttentionSnapshot, name: str) -> list[str]:
+    return [f"{name}: cross-attention in training", f"a held-out sequence, {' '.join(map(str, snapshot.source))}"]
+
+
+def _numbers(snapshot: AttentionSnapshot, layer: int, head: int | None) -> list[str]:
+    score = snapshot.score(layer, head)
+    return [f"step {snapshot.step:,}", f"loss {snapshot.loss:#.2g}", f"mass {score.mass:.2f}  hit {score.hit:.2f}"]

@@ -1,0 +1,37 @@
+"""An attention map as text: shaded cells, with the tokens along both axes."""
+
+from collections.abc import Sequence
+
+from matplotlib import colormaps
+from rich.style import Style
+from rich.text import Text
+
+from seqrev.plotting.heatmaps import Map
+from seqrev.plotting.style import PALETTE
+
+BLOCKS, ASCII = " ░▒▓█", " .:-=+*#%@"  # from 0 to 1
+
+
+def text_heatmap(
+    weights: Map, rows: Sequence[str], columns: Sequence[str], width: int, ramp: str = BLOCKS, colours: bool = False
+) -> Text | None:
+    """A map ``[tgt, src]`` as lines of text, the labels of its narrow columns written downwards.
+
+    Cells are characters of ``ramp`` for weights from 0 to 1, or else painted in the colours of the figures.
+
+    Returns:
+        None if a line would have more than ``width`` characters.
+    """
+    margin, depth = max(map(len, rows)) + 1, max(map(len, columns))
+    cell = min(2, (width - margin) // len(columns))
+    if cell < 1:
+        return None
+    letters = zip(*(label.rjust(depth) for label in columns), strict=True)
+    lines = [Text((" " * margin + "".join(letter.ljust(cell) for letter in line)).rstrip()) for line in letters]
+    for label, values in zip(rows, weights, strict=True):
+        line = Text(f"{label:>{margin - 1}} ")
+        for value, (red, green, blue, _) in zip(values, colormaps[PALETTE](values, bytes=True), strict=True):
+            shade = " " if colours else ramp[min(int(value * len(ramp)), len(ramp) - 1)]
+            line.append(shade * cell, Style(bgcolor=f"rgb({red},{green},{blue})") if colours else None)
+        lines.append(line)
+    return Text("\n").join(lines)

@@ -1,0 +1,1 @@
+"""Run folders: their numbers, the record of what ran, checkpoints and metrics. No PyTorch."""

@@ -1,0 +1,173 @@
+"""Run folders: opened once, numbered, never overwritten."""
+
+import fcntl
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from seqrev.config import Config, load_config, parse_config, to_yaml
+from seqrev.errors import InputError, UsageError
+from seqrev.runs.checkpoints import best_first
+from seqrev.runs.record import Record
+from seqrev.system.files import atomic_write, is_file, make_folder, remove_leftovers, storage_errors, sync_folder
+from seqrev.system.text import shorten
+
+FOLDERS = ("data", "checkpoints", "snapshots", "evaluation", "attention", "tensorboard")
+
+
+class Run:
+    """One run folder. Its files are read when asked for; nothing is kept in memory."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.data = self.path / "data"
+        self.checkpoints = self.path / "checkpoints"
+        self.metrics = self.path / "metrics.jsonl"
+        self.snapshots = self.path / "snapshots"
+        self.record = Record(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    def check(self) -> None:
+        """Raise ``InputError`` if ``run.json`` is damaged or of another version, or a folder is not one of its own."""
+        self.record.read()
+        for path in map(self.path.joinpath, FOLDERS):
+            if path.is_symlink() or (path.exists() and not path.is_dir()):
+                raise InputError(f"{path} is not a folder of its own; a run keeps everything inside itself.")
+
+    def config(self) -> Config:
+        """The resolved configuration of this run; raise ``InputError`` if it is missing, cannot be read or is not valid."""
+        try:
+            return load_config(self.path / "config.yaml", follow=False)
+        except UsageError as error:
+            raise InputError(str(error)) from None
+
+    def extend(self, steps: int) -> None:
+        """Plan more steps; raise ``UsageError`` if they are not more, ``InputError`` if another process is at work here."""
+        tree = self.config().model_dump()
+        planned = tree["train"]["steps"]
+        if steps <= planned:
+            problem = f"{self} is planned for {planned:,} steps; more were expected, not {steps:,}."
+            raise UsageError(problem, f"seqrev train --run {self} --steps {2 * planned}")
+        tree["train"]["steps"] = steps
+        longer = parse_config(tree, f"--steps {steps}")
+        with self.locked():
+            self.record.extend(planned, steps)
+            atomic_write(self.path / "config.yaml", to_yaml(longer).encode())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only process at work in this run, or raise ``InputError``; remove what an earlier one left unfinished.
+
+        The lock is the kernel's (``flock``): it goes with the process, however that ends.
+        """
+        path = self.path / ".lock"
+        with storage_errors(path):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with os.fdopen(handle):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"Another process is at work in {self}; two must not write to one run.",
+                    "the same command when it is done, or seqrev train --config configs/small.yaml for a new run",
+                ) from None
+            with storage_errors(self.path):
+                for folder in (self.path, self.data, self.checkpoints, self.snapshots):
+                    remove_leftovers(folder)
+            yield
+
+    def has_config(self) -> bool:
+        """Whether the run was opened to its end."""
+        return is_file(self.path / "config.yaml")
+
+    def has_dataset(self) -> bool:
+        """Whether a dataset was written to its end."""
+        return is_file(self.data / "manifest.json")
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is anything to load."""
+        return bool(best_first(self.checkpoints))
+
+    def numbered(self, folder: str, suffix: str) -> Path:
+        """Take the next free name in ``folder``, ``001.png``, ``002.png``, …, by making an empty file of it."""
+        with storage_errors(self.path / folder):
+            make_folder(self.path / folder)
+            return _make_next(self.path / folder, suffix, lambda path: path.touch(exist_ok=False))
+
+
+def _make_next(folder: Path, suffix: str, make: Callable[[Path], None]) -> Path:
+    """Make ``001``, ``002``, …, the first after the highest number there is: of many processes, each gets its own."""
+    numbers = [int(path.stem) for path in folder.iterdir() if re.fullmatch(r"\d{3,9}", path.stem)]
+    number = max(numbers, default=0)
+    while True:
+        number += 1
+        path = folder / f"{number:03d}{suffix}"
+        with suppress(FileExistsError):
+            make(path)
+            return path
+
+
+def open_run(runs_dir: str | Path | None, config: Config) -> Run:
+    """Make the next run folder, with configuration and record; raise ``InputError`` if it cannot be written."""
+    runs_dir = default_runs_dir() if runs_dir is None else Path(runs_dir)
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        run = Run(_make_next(runs_dir, "", Path.mkdir))
+        sync_folder(runs_dir)
+    except OSError as error:
+        problem = f"No run can be opened in {runs_dir}: {error.strerror}. A folder that can be written was expected."
+        raise InputError(problem, "seqrev train --runs-dir FOLDER") from None
+    atomic_write(run.path / "config.yaml", to_yaml(config).encode())
+    run.record.create(config.seed)
+    return run
+
+
+def default_runs_dir() -> Path:
+    """Where the numbered run folders are: ``SEQREV_RUNS``, else ``runs``."""
+    return Path(os.environ.get("SEQREV_RUNS", "runs"))
+
+
+def find_run(spec: str | None, runs_dir: Path | None, predicate: Callable[[Run], bool], what: str) -> Run:
+    """The run that the user means: a path (``runs/001``), a number (``001``, ``1``), or the latest (``latest``, None).
+
+    The ``predicate`` must be true of it, and ``what`` names that in the error, as in "a usable checkpoint".
+
+    Raises:
+        InputError: there is no such run, or it lacks that, or is of another version.
+    """
+    runs_dir = default_runs_dir() if runs_dir is None else runs_dir
+    if spec is None or spec == "latest":
+        latest = next(filter(predicate, _newest_first(runs_dir)), None)
+        if latest is None:
+            raise InputError(f"No run in {runs_dir} has {what}.")
+        latest.check()
+        return latest
+    run = Run(runs_dir / f"{int(spec):03d}" if re.fullmatch(r"\d{1,9}", spec) else spec)
+    if not is_file(run.record.path):
+        others = [run.path.name for run in _newest_first(runs_dir) if predicate(run)]
+        problem, hint = f"{shorten(str(run), 80)} is not a run folder: there is no run.json in it.", ""
+        if others:
+            problem += f" The newest in {runs_dir}: {', '.join(others[:5])}."
+            hint = f"the same command with --run {others[0]}"
+        raise InputError(problem, hint)
+    run.check()
+    if not predicate(run):
+        raise InputError(f"{run} does not have {what}.", f"seqrev train --run {run}")
+    return run
+
+
+def _newest_first(runs_dir: Path) -> list[Run]:
+    try:
+        runs = [Run(path) for path in runs_dir.iterdir() if re.fullmatch(r"\d{3,9}", path.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise InputError(f"{runs_dir} is not a folder that can be read: {error.strerror}.") from None
+    return sorted((run for run in runs if is_file(run.record.path)), key=lambda run: int(run.path.name), reverse=True)

@@ -1,0 +1,183 @@
+"""Reading and writing files: a reader never meets half of one, and never opens a trap.
+
+Written: a temporary file beside the target, flushed to disk, renamed, and the folder flushed. Read: regular files only,
+of a size that was expected: a FIFO would block for ever, a device may have no end, a link leads out of the run.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from seqrev.errors import InputError, StorageError
+
+DEEPEST_JSON = 32  # levels; no file of a run has more than six
+TEMPORARY = re.compile(r"\..+\.\d+\.(tmp|old)")  # what a killed writer leaves behind
+
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Write a file that appears complete or not at all; raise ``StorageError`` if the disk refuses."""
+    with atomic_open(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def atomic_open(path: Path) -> Iterator[BinaryIO]:
+    """Like ``atomic_write``, piece by piece. After an error nothing is left behind, and an old file is unchanged."""
+    temporary = temporary_path(path)
+    try:
+        with storage_errors(path):
+            temporary.unlink(missing_ok=True)  # or it would be written through a link that somebody put there
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+    except BaseException:
+        with suppress(OSError):  # the first error is the one to tell
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def temporary_path(path: Path, suffix: str = "tmp") -> Path:
+    """Where something is built before it is renamed to ``path``: hidden, beside it, and this process's own."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{suffix}")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed writers left in a folder. Only its owner may do so: unfinished work of others looks the same."""
+    for path in folder.iterdir() if is_folder(folder) else ():
+        if TEMPORARY.fullmatch(path.name):
+            if is_folder(path):
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk, so that a rename in it survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that survives a power cut; an existing one is kept."""
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)  # in any case: whoever made it may have been killed before this
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn what the system refuses while ``path`` is written into an error that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write strict JSON (no NaN, no infinity), readable by people."""
+    atomic_write(path, to_json(document))
+
+
+def to_json(document: Any) -> bytes:
+    """How documents are written."""
+    return (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder itself, not a link to one; what may not be looked at is none."""
+    with suppress(OSError, ValueError):
+        return stat.S_ISDIR(path.lstat().st_mode)
+    return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; no, where the name is one that no file can have, or may not be looked at."""
+    with suppress(OSError, ValueError):
+        return path.is_file()
+    return False
+
+
+@contextmanager
+def open_regular(path: Path, expected: str = "a file", hint: str = "", follow: bool = True) -> Iterator[BufferedReader]:
+    """Open a file for reading; raise ``InputError`` if it is missing, not a regular one, or cannot be read, now or later.
+
+    Links are not to be followed inside a run, which somebody else may have made.
+    """
+    if "\0" in str(path):
+        raise InputError(f"{str(path)!r} is no name that a file can have.", hint)
+    try:
+        if not follow and path.is_symlink():
+            raise InputError(f"{path} is a link; {expected} was expected.", hint)
+        # a FIFO is opened at once, though nobody writes to it, and then refused
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{path} is not a regular file; {expected} was expected.", hint)
+            yield file
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; {expected} was expected.", hint) from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; {expected} was expected.", hint) from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.", hint) from None
+
+
+def read_regular(path: Path, largest: int, expected: str = "a file", follow: bool = True) -> bytes:
+    """The content of a file of at most ``largest`` bytes; raise ``InputError`` for others, and as ``open_regular`` does."""
+    with open_regular(path, expected, follow=follow) as file:
+        if os.fstat(file.fileno()).st_size <= largest:
+            content = file.read(largest + 1)
+            if len(content) <= largest:
+                return content
+    raise InputError(f"{path} is larger than {largest:,} bytes; {expected} was expected.")
+
+
+def read_lines(file: BinaryIO, name: str, longest: int) -> Iterator[bytes]:
+    """The lines of a file; raise ``InputError`` with its number at one that has more than ``longest`` bytes."""
+    for number, line in enumerate(iter(lambda: file.readline(longest + 1), b""), start=1):
+        if len(line) > longest:
+            raise InputError(f"{name}: line {number} is longer than {longest:,} bytes.")
+        yield line
+
+
+def read_json(path: Path, largest: int = 10_000_000) -> dict[str, Any]:
+    """Read a JSON object from a file of a run; raise ``InputError`` if it is missing, a link, too large, or no such."""
+    return parse_json(read_regular(path, largest, "a JSON object", follow=False), path)
+
+
+def parse_json(content: bytes, name: object) -> dict[str, Any]:
+    """Read a JSON object; raise ``InputError``, with its ``name``, for none, or one that could not be written again."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        raise InputError(f"{name} is not valid JSON.") from None
+    if not isinstance(document, dict):
+        raise InputError(f"{name} does not hold a JSON object.")
+    level: list[Any] = [document]
+    for _ in range(DEEPEST_JSON):
+        if not all(math.isfinite(value) for value in level if isinstance(value, float)):
+            raise InputError(f"{name} is not valid JSON: it has NaN or infinity in it.")
+        inner = [value for value in level if isinstance(value, dict | list)]
+        level = [child for value in inner for child in (value.values() if isinstance(value, dict) else value)]
+        if not level:
+            return document
+    raise InputError(f"{name} is nested more than {DEEPEST_JSON} levels deep.")
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file of a run, in hexadecimal; raise ``InputError`` if it is missing, a link, or not readable."""
+    with open_regular(path, follow=False) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,34 @@
+"""Refuse at the start what this machine obviously cannot hold, rather than fail hours later."""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from seqrev.errors import StorageError, UsageError
+
+
+def check_disk(folder: Path, needed: int, what: str) -> None:
+    """Raise ``StorageError`` if ``needed`` bytes for ``what`` are more than is free where ``folder`` is, or will be."""
+    for existing in (folder.absolute(), *folder.absolute().parents):
+        with suppress(OSError):  # not there yet
+            disk = shutil.disk_usage(existing)
+            break
+    if disk.total and needed > disk.free:  # /proc and its like have no size: mkdir will say what is wrong
+        raise StorageError(f"{what} needs about {_size(needed)} of disk, and {_size(disk.free)} are free at {existing}.")
+
+
+def check_memory(needed: int, what: str) -> None:
+    """Raise ``UsageError`` if ``needed`` bytes for ``what`` are more than this machine has."""
+    available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > available:
+        problem = f"{what} needs at least {_size(needed)} of memory, and this machine has {_size(available)}."
+        raise UsageError(problem, "--set with a smaller model, shorter sequences or fewer of them")
+
+
+def _size(count: int) -> str:
+    """Bytes, in the largest unit that leaves a whole number: ``3 GB``."""
+    for power, unit in ((18, "EB"), (15, "PB"), (12, "TB"), (9, "GB"), (6, "MB"), (3, "kB")):
+        if count >= 10**power:
+            return f"{count // 10**power:,} {unit}"
+    return f"{count} bytes"

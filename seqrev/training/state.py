@@ -1,0 +1,146 @@
+"""All that changes during training: the model, the optimizer, and how many steps were taken."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seqrev.config import Config
+from seqrev.errors import TrainingError
+from seqrev.model.transformer import Transformer
+from seqrev.model.weights import Shapes, load_weights, weight_shapes
+from seqrev.system.devices import choose_device
+from seqrev.system.resources import check_memory
+from seqrev.task import vocabulary_size
+from seqrev.training.distributed import SINGLE_PROCESS, Processes
+from seqrev.training.optimizer import Adam
+from seqrev.training.schedule import is_validated
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class TrainingState:
+    """The model, the optimizer, and how many steps were taken."""
+
+    def __init__(self, config: Config, device: torch.device | str = "cpu", processes: Processes = SINGLE_PROCESS) -> None:
+        """Begin: weights drawn from the seed, no step taken.
+
+        Raises:
+            UsageError: there are fewer sequences in a batch than processes.
+        """
+        processes.check_batch(config.train.batch_size)
+        self.config = config
+        self.device = torch.device(device)
+        self.processes = processes
+        self.step = 0
+        """Steps taken."""
+        self.validated = 0
+        """The step of the last validation."""
+        self.reading_is_free = self.device.type == "cpu"  # elsewhere it keeps the program waiting for the device
+        self._measured = torch.zeros(2, device=self.device)  # loss and gradient norm, of the first bad step if there is one
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.model = Transformer(config.model, vocabulary_size(config.task.symbols)).to(self.device)
+        if config.train.compile:
+            self.model.compile()  # in place: the names of the weights stay
+        self.replica = processes.replicate(self.model)
+        """The model as a training step calls it."""
+        self.optimizer = Adam(self.model.named_parameters())
+
+    @property
+    def validation_is_due(self) -> bool:
+        """Whether the model is to be validated before another step is taken."""
+        return is_validated(self.step, self.config.train) and self.validated != self.step
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all steps were taken and validated."""
+        return self.step >= self.config.train.steps and not self.validation_is_due
+
+    def update(self, lr: float, loss: Tensor, gradient_norm: Tensor) -> None:
+        """Let the optimizer change the weights, unless this step or one before it had a number that is not finite.
+
+        It is the device that decides, so nothing waits for it. ``read`` reports the outcome.
+        """
+        finite = self._measured.isfinite().all()
+        self._measured = torch.where(finite, torch.stack((loss, gradient_norm)), self._measured)
+        self.optimizer.step(lr, found_inf=1.0 - self._measured.isfinite().all().float())
+        self.step += 1
+
+    def read(self) -> tuple[float, float]:
+        """Loss and gradient norm of the latest step; waits for the device.
+
+        Raises:
+            TrainingError: they, or those of a step before, are not finite. State and ``step`` are those of the last step
+                that was.
+        """
+        loss, norm = self._measured.tolist()
+        if math.isfinite(loss + norm):
+            return loss, norm
+        self.step = self.optimizer.steps
+        self._measured = torch.zeros_like(self._measured)
+        raise TrainingError(
+            f"Training stopped at step {self.step + 1}: the loss is {loss}, the gradient norm {norm}. "
+            f"The weights of the step before were kept.",
+            f"the same command with --set train.lr={self.config.train.lr / 4:g}",
+        )
+
+    def to_arrays(self) -> dict[str, dict[str, NDArray[Any]]]:
+        """Copies of weights and optimizer state as named arrays, one group for each file of a checkpoint.
+
+        Raises:
+            TrainingError: as ``read`` does; what is saved comes from finite steps only.
+        """
+        self.read()
+        return {
+            "model": {name: value.numpy(force=True).copy() for name, value in self.model.named_parameters()},
+            "optimizer": {name: value.numpy(force=True).copy() for name, value in self.optimizer.state.items()},
+        }
+
+    def restore(self, step: int, validated: bool, weights: Arrays, moments: Arrays) -> None:
+        """Continue from what ``to_arrays`` gave at ``step``; its names and shapes are those of ``checkpoint_shapes``.
+
+        ``validated``: whether a validation of it is on record.
+        """
+        load_weights(self.model, weights)
+        for name, value in self.optimizer.state.items():
+            value.copy_(torch.from_numpy(moments[name].copy()))
+        self.step, self.validated = step, step if validated else 0
+
+
+def checkpoint_shapes(config: Config) -> dict[str, Shapes]:
+    """What ``TrainingState.to_arrays`` gives, as shapes; takes no memory for a model."""
+    weights = weight_shapes(config.model, vocabulary_size(config.task.symbols))
+    moments: Shapes = {f"step.{name}": () for name in weights}
+    for kind in ("exp_avg", "exp_avg_sq"):
+        moments.update((f"{kind}.{name}", shape) for name, shape in weights.items())
+    return {"model": weights, "optimizer": moments}
+
+
+def training_bytes(config: Config, processes: int = 1) -> int:
+    """A lower bound of the memory that training takes in each of some processes.
+
+    Of each weight: itself, its gradient, two moments, and a copy of all but the gradient while a checkpoint is saved. Of
+    a batch of the longest sequences: in each layer the states and the feed-forward block, which the backward pass needs;
+    and the logits, which have a gradient as large. (Attention may be computed without keeping its weights.)
+    """
+    vocabulary = vocabulary_size(config.task.symbols)
+    weights = sum(map(math.prod, weight_shapes(config.model, vocabulary).values()))
+    model, tokens = config.model, config.train.batch_size * (config.task.max_length + 1) // processes
+    layers = (model.encoder_layers + model.decoder_layers) * (model.d_model + model.d_ff)
+    width = 4 if config.train.precision == "float32" else 2
+    return 7 * 4 * weights + width * tokens * (layers + 2 * vocabulary)
+
+
+def check_fits(config: Config, device: str, processes: Processes = SINGLE_PROCESS) -> None:
+    """Refuse a training that this machine obviously cannot hold; to be asked before a folder is opened for it.
+
+    Raises:
+        UsageError: it takes more memory than there is, the device is not there, or a batch is too small for the processes.
+    """
+    processes.check_batch(config.train.batch_size)
+    if choose_device(device).type == "cpu":
+        check_memory(training_bytes(config, processes.size), "Training this model")

@@ -1,0 +1,198 @@
+"""The trainer: iterate it for typed events; it prints nothing, and writes nothing unless it is asked to save.
+
+Step ``i`` is a pure function of (configuration, seed, ``i``) and of the state before it: its batch, its learning rate and
+its dropout depend on nothing else. A training that is stopped and continued is therefore the same training.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from seqrev.config import Config
+from seqrev.data.batches import Batches
+from seqrev.data.dataset import write_dataset
+from seqrev.data.sampling import check_possible, draw_split
+from seqrev.data.sequences import Sequences, example
+from seqrev.data.splits import Split
+from seqrev.errors import TrainingError
+from seqrev.inference.evaluation import compare, greedy_answers
+from seqrev.inference.teacher_forcing import teacher_forced
+from seqrev.interpret.alignment import alignment_over
+from seqrev.interpret.snapshots import PREFERRED_LENGTH
+from seqrev.model.transformer import Transformer
+from seqrev.reverser import Reverser
+from seqrev.runs.folders import Run, open_run
+from seqrev.runs.record import now
+from seqrev.system.devices import choose_device
+from seqrev.training.distributed import SINGLE_PROCESS, Processes
+from seqrev.training.events import SCORED, Event, Validation
+from seqrev.training.recorder import RunRecorder, environment
+from seqrev.training.state import TrainingState
+from seqrev.training.step import train_step
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """The sequences to train and validate on, as symbols."""
+
+    train: Sequence[Sequence[int]] | None
+    """None: fresh samples for every batch (``data.stream``)."""
+    validation: Sequence[Sequence[int]]
+
+
+class Trainer:
+    """Trains a model.
+
+    >>> trainer = Trainer(Config())  # doctest: +SKIP
+    >>> for event in trainer:  # doctest: +SKIP
+    ...     print(event)
+    >>> trainer.reverser.reverse([4, 8, 2, 9])  # doctest: +SKIP
+    >>> trainer.save("runs")  # doctest: +SKIP
+
+    A loop that is broken off goes on where it was with the next ``for``. The state is consistent at every event.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        rows: TrainingRows | None = None,
+        device: str | torch.device = "auto",
+        processes: Processes = SINGLE_PROCESS,
+    ) -> None:
+        """Begin: weights drawn from the seed, no step taken.
+
+        Args:
+            config: what to train.
+            rows: the dataset; None: sampled from the configuration.
+            device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+            processes: those that train together.
+
+        Raises:
+            UsageError: a split cannot be filled, the device is not there, or a batch is too small for the processes.
+        """
+        self.config = config
+        self.rows = rows or sample_rows(config)
+        self.state = TrainingState(config, choose_device(device) if isinstance(device, str) else device, processes)
+        self.history: list[Event] = []
+        """All events so far, of this trainer."""
+        self.seconds = 0.0
+        """Training time before this trainer's first event."""
+        self._batches = Batches(config, self.rows.train)
+        self._began: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Trainer: step {self.state.step:,} of {self.config.train.steps:,}>"
+
+    @property
+    def model(self) -> Transformer:
+        """The model that is trained."""
+        return self.state.model
+
+    @property
+    def reverser(self) -> Reverser:
+        """The model as it is now, in evaluation mode, ready to answer."""
+        return Reverser(self.config, self.state.model.eval())
+
+    def __iter__(self) -> "Trainer":
+        return self
+
+    def __next__(self) -> Event:
+        """Take the next step, or validate.
+
+        Raises:
+            TrainingError: the loss is not finite. The weights are those of the step before.
+        """
+        if self.state.is_finished:
+            raise StopIteration
+        if self._began is None:
+            self._began = time.monotonic() - self.seconds
+        event: Event
+        if self.state.validation_is_due:
+            self.state.read()  # nothing is validated, or saved, that did not come from finite numbers
+            event = validate(self.state, self.rows.validation)
+        else:
+            event = train_step(self.state, self._batches[self.state.step])
+        event = replace(event, seconds=round(time.monotonic() - self._began, 3))
+        self.history.append(event)
+        return event
+
+    def save(self, runs_dir: str | Path | None = None) -> Run:
+        """Write a new run: the dataset, the metrics, and a checkpoint of the model as it is now.
+
+        The commands read it, and ``seqrev train --run`` goes on from it. The test split is sampled from the
+        configuration; training and validation are the rows of this trainer.
+
+        Args:
+            runs_dir: where the numbered run folders are; None: ``SEQREV_RUNS``, else ``runs``.
+
+        Raises:
+            UsageError: the test split cannot be filled; no folder was opened.
+            InputError, StorageError: the folder cannot be written.
+        """
+        config, task = self._config_of_rows(), self.config.task
+        check_possible(config)
+        run = open_run(runs_dir, config)
+        given: dict[Split, Sequence[Sequence[int]]] = {"validation": self.rows.validation}
+        if self.rows.train is not None:
+            given["train"] = self.rows.train
+        rows = {split: Sequences.from_lists(some, task.symbols, task.max_length) for split, some in given.items()}
+        with run.locked():
+            manifest = write_dataset(config, run.data, rows=rows)
+            run.record.begin_attempt(dataset_sha256=manifest["sha256"], parent=None, **environment(self.state))
+            recorder = RunRecorder(run, self.state, example(self.rows.validation, PREFERRED_LENGTH), saved=-1)
+            for event in self.history:
+                recorder.append(event)
+            last = self.history[-1] if self.history else None
+            recorder.save(last if isinstance(last, Validation) else None)
+            recorder.close()
+            status = "done" if self.state.is_finished else "interrupted"
+            run.record.update(status=status, ended=now(), step=self.state.step)
+        return run
+
+    def _config_of_rows(self) -> Config:
+        """The configuration, with a data section that fits the rows, which may have been given."""
+        data: dict[str, Any] = {"stream": self.rows.train is None, "validation": len(self.rows.validation)}
+        if self.rows.train is not None:
+            data["train"] = len(self.rows.train)
+        return self.config.model_copy(update={"data": self.config.data.model_copy(update=data)})
+
+
+def sample_rows(config: Config) -> TrainingRows:
+    """The rows of a configuration's dataset, without writing them anywhere.
+
+    Raises:
+        UsageError: a split cannot be filled.
+    """
+    check_possible(config)
+
+    def draw(split: Split, count: int) -> Sequences:
+        return Sequences(np.concatenate([chunk.padded for chunk in draw_split(split, count, config)]))
+
+    train = None if config.data.stream else draw("train", config.data.train)
+    return TrainingRows(train, draw("validation", config.data.validation))
+
+
+def validate(state: TrainingState, sources: Sequence[Sequence[int]]) -> Validation:
+    """Teacher-forced loss and free-running exact match on held-out sequences.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    state.model.eval()
+    forced = teacher_forced(state.model, sources)
+    loss = sum(-answer.log_probability for answer in forced) / sum(len(source) + 1 for source in sources)
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"Training stopped at step {state.step}: the validation loss is {loss}.",
+            f"the same command with --set train.lr={state.config.train.lr / 4:g}",
+        )
+    result = compare(sources, greedy_answers(state.model, sources, forced)).overall
+    score, *_ = alignment_over(state.model, sources[:SCORED])
+    state.validated = state.step
+    return Validation(state.step, loss, result.exact_match, result.token_accuracy, score.mass, score.hit)

@@ -1,0 +1,158 @@
+"""``seqrev evaluate``: on a split, on fresh sequences of chosen lengths, or on somebody's file."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seqrev.config import TaskConfig
+from seqrev.data.dataset import load_split
+from seqrev.data.sampling import fresh_sequences
+from seqrev.data.sequences import read_sequences
+from seqrev.data.splits import Split
+from seqrev.errors import InputError, SeqrevError, UsageError
+from seqrev.inference.evaluation import Evaluation, Protocol
+from seqrev.inference.evaluation import evaluate as evaluate_model
+from seqrev.interpret.alignment import alignment_over
+from seqrev.reverser import Reverser
+from seqrev.runs.folders import Run
+from seqrev.system.files import write_json
+from seqrev.system.text import shorten
+from seqrev.task import check_length
+
+MOST_LENGTHS = 10_001  # in one evaluation
+Advance = Callable[[int, int, str], None]
+Report = dict[str, Any]  # plain values, as ``seqrev evaluate --json`` prints them
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Which sequences to evaluate on: those of a file, fresh ones of some lengths, or else a split of the run's dataset."""
+
+    split: Split = "test"
+    file: Path | None = None
+    """One sequence a line, or JSONL rows with ``src``."""
+    lengths: str | None = None
+    """As ``parse_lengths`` reads them. None of the sequences was in any training split."""
+    count: int = 64
+    """Fresh sequences of each length."""
+
+
+@dataclass(frozen=True)
+class EvaluationOutcome:
+    """Reports of all models, and where they were saved: in each run's ``evaluation`` folder."""
+
+    reports: list[Report]
+    saved: list[Path]
+    plot: Path | None
+    """Exact match by length, where lengths were asked for."""
+    failure: SeqrevError | None
+    """Why not all was saved; the reports are whole all the same."""
+
+
+def evaluate(
+    models: Sequence[Reverser],
+    sequences: EvaluationSet = EvaluationSet(),
+    beam: int = 1,
+    protocol: Protocol = "free",
+    advance: Advance = lambda done, total, details: None,
+) -> EvaluationOutcome:
+    """Evaluate models of runs (several are compared), and save the reports in them.
+
+    ``protocol`` is one of ``seqrev.inference.evaluation.evaluate``. ``advance`` is called after each length with how many
+    are done, how many there are, and how it went.
+
+    Raises:
+        InputError: the dataset or the file is missing or damaged, or a model does not come from a run.
+        UsageError: a sequence or a length that a model does not take.
+    """
+    runs = [run_of(model) for model in models]
+    if sequences.lengths is not None:
+        results = _on_lengths(models, sequences, beam, protocol, advance)
+    else:
+        results = [_on_rows(model, sequences, beam, protocol) for model in models]
+    reports = []
+    for model, result in zip(models, results, strict=True):
+        step = model.checkpoint and model.checkpoint.step
+        reports.append({"run": str(model.run), "step": step, "beam": beam, "protocol": protocol, **result})
+    saved: list[Path] = []
+    plot = None
+    try:
+        for run, report in zip(runs, reports, strict=True):
+            path = run.numbered("evaluation", ".json")
+            write_json(path, report)
+            saved.append(path)
+        if sequences.lengths is not None:
+            plot = saved[-1].with_suffix(".png")
+            _plot(reports, models[0].config.task, plot)
+    except SeqrevError as error:
+        return EvaluationOutcome(reports, saved, None, error)
+    return EvaluationOutcome(reports, saved, plot, None)
+
+
+def run_of(model: Reverser) -> Run:
+    """The run that a model comes from; an ``InputError`` where it comes from none."""
+    if model.run is None:
+        raise InputError("This model does not come from a run, which is needed here.", "Trainer.save()")
+    return model.run
+
+
+def _on_rows(model: Reverser, sequences: EvaluationSet, beam: int, protocol: Protocol) -> Report:
+    """One model on the rows of a file, or of a split."""
+    if sequences.file is not None:
+        sources = read_sequences(sequences.file, model.config.task.symbols, model.longest_source)
+        return {"file": str(sequences.file), **evaluate_model(model.model, sources, beam, protocol).to_dict()}
+    rows = load_split(run_of(model).data, sequences.split, model.config)
+    scores = [score.to_dict() for score in alignment_over(model.model, rows)]
+    result = evaluate_model(model.model, rows, beam, protocol).to_dict()
+    return {"split": sequences.split, **result, "anti_diagonal": scores}
+
+
+def _on_lengths(
+    models: Sequence[Reverser], sequences: EvaluationSet, beam: int, protocol: Protocol, advance: Advance
+) -> list[Report]:
+    """Every model on the same fresh sequences, or as many of them as its alphabet has."""
+    lengths = parse_lengths(sequences.lengths or "")
+    check_length(lengths[-1], min(model.longest_source for model in models))
+    results = [Evaluation() for _ in models]
+    todo = [(model, result, length) for model, result in zip(models, results, strict=True) for length in lengths]
+    for done, (model, result, length) in enumerate(todo, start=1):
+        fresh = fresh_sequences(length, sequences.count, model.config)
+        result.merge(evaluate_model(model.model, fresh, beam, protocol))
+        advance(done, len(todo), f"length {length:,}: exact match {result.by_length[length].exact_match:.3f}")
+    return [{"lengths": sequences.lengths, **result.to_dict()} for result in results]
+
+
+def _plot(reports: Sequence[Report], task: TaskConfig, path: Path) -> None:
+    from seqrev.plotting.curves import Curve, accuracy_by_length  # which import Matplotlib
+    from seqrev.plotting.export import save_figure
+
+    curves = []
+    for report in reports:
+        columns = ([row[name] for row in report["by_length"]] for name in ("length", "exact_match", "interval"))
+        curves.append(Curve(report["run"], *columns))
+    title = f"exact match by length ({reports[0]['protocol'].replace('_', ' ')})"
+    save_figure(accuracy_by_length(curves, (task.min_length, task.max_length), title), path)
+
+
+def parse_lengths(text: str) -> list[int]:
+    """Lengths as people write them: ``20,50`` or ``10:1000:10`` (from, to, step; the end is included), or both mixed.
+
+    Raises ``UsageError`` for anything else.
+
+    >>> parse_lengths("5,10:30:10")
+    [5, 10, 20, 30]
+    """
+    lengths: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})(?::(\d{1,9}))?(?::(\d{1,9}))?\s*", part, re.ASCII)
+        if match is None:
+            raise UsageError(f"{shorten(part)} is not a length; 20,50 or 10:1000:10 was expected.", "--lengths 20,50,100")
+        first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
+        if not 1 <= first <= last or step < 1 or (last - first) // step >= MOST_LENGTHS:
+            raise UsageError(f"{shorten(part)} has no lengths in it, or too many.", "--lengths 10:1000:10")
+        lengths.update(range(first, last + 1, step))
+        if len(lengths) > MOST_LENGTHS:
+            raise UsageError(f"These are more than {MOST_LENGTHS:,} lengths.", "--lengths 10:1000:10")
+    return sorted(lengths)

@@ -1,0 +1,43 @@
+"""The code of the guide runs, and prints what the guide shows. The slow test uses the full trainings."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.guide import CHAPTERS, GUIDE, Reader
+
+NUMBER = re.compile(r"-?\d[\d,]*\.?\d*")
+
+
+def pictures(chapter: Path) -> set[str]:
+    return set(re.findall(r"\]\(images/([^)]+)\)", chapter.read_text(encoding="utf-8")))
+
+
+def test_every_block_runs(tmp_path: Path) -> None:
+    reader = Reader(tmp_path, short=True)
+    for chapter in CHAPTERS:
+        text = reader.read(chapter)
+        if chapter.name < "3":  # the first two chapters train nothing: their outputs are the same everywhere
+            assert text == chapter.read_text(encoding="utf-8")
+        drawn = {path.name for path in (tmp_path / "images").iterdir()}
+        assert pictures(chapter) - drawn <= {"explorer.png"}  # a screenshot of the page
+
+
+def test_every_picture_is_shown() -> None:
+    shown = set().union(*map(pictures, CHAPTERS))
+    assert shown == {path.name for path in (GUIDE / "images").iterdir()}
+
+
+@pytest.mark.slow
+def test_the_outputs_are_those_of_full_trainings(tmp_path: Path) -> None:
+    reader = Reader(tmp_path)
+    for chapter in CHAPTERS:
+        old, new = (
+            re.sub(r"in \d+ s$", "", text, flags=re.MULTILINE)
+            for text in (chapter.read_text(encoding="utf-8"), reader.read(chapter))
+        )
+        assert NUMBER.sub("#", new) == NUMBER.sub("#", old)
+        numbers = ([float(word.replace(",", "")) for word in NUMBER.findall(text)] for text in (new, old))
+        for one, other in zip(*numbers, strict=True):
+            assert one == pytest.approx(other, abs=0.1)

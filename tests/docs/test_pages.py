@@ -1,0 +1,70 @@
+"""The pages are complete: their links resolve, all of them can be found, and the README lists every file of the package."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.guide import CHAPTERS, ROOT
+
+README = ROOT / "README.md"
+INDEX = ROOT / "docs" / "README.md"
+PAGES = [README, *sorted(ROOT.glob("docs/**/*.md"))]
+TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
+README_LINES = 150
+
+
+def links(page: Path) -> Iterator[tuple[Path, str]]:
+    """Local targets of a page, each with its anchor (or an empty string)."""
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", TEXTS[page]):
+        yield (page.parent / target).resolve() if target else page, anchor
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, made as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", TEXTS[page], flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_resolve(page: Path) -> None:
+    for target, anchor in links(page):
+        assert target.exists(), target
+        assert not anchor or anchor in anchors(target), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("index", [README, INDEX], ids=["README", "docs"])
+def test_every_page_is_linked(index: Path) -> None:
+    others = {index, README} | (set(CHAPTERS[1:]) if index == README else set())  # the first chapter leads to the rest
+    assert set(PAGES) - others - {target for target, _ in links(index)} == set()
+
+
+def test_the_readme_is_short() -> None:
+    assert len(TEXTS[README].splitlines()) <= README_LINES
+
+
+def test_the_tree_of_the_readme_is_that_of_the_package() -> None:
+    (tree,) = re.findall(r"^```text\n(seqrev/.*?)^```", TEXTS[README], flags=re.DOTALL | re.MULTILINE)
+    listed: list[str] = []
+    folder = ""
+    for line in tree.splitlines():
+        name, _, description = line.strip().partition(" ")
+        assert description.strip(), line
+        if name.endswith("/"):  # the line of a folder is that of its __init__.py
+            folder = "" if name == "seqrev/" else name
+            listed.append(f"{folder}__init__.py")
+        else:
+            listed.append((folder if line.startswith("    ") else "") + name)
+    package = ROOT / "seqrev"
+    files = {
+        str(path.relative_to(package)) for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert sorted(listed) == sorted(files)
+
+
+def test_every_configuration_is_named_with_the_command_that_uses_it() -> None:
+    for path in (ROOT / "configs").glob("*.yaml"):
+        assert path.read_text(encoding="utf-8").startswith(("# seqrev train --config configs/", "# python benchmarks/"))
+        assert path.name in "".join(TEXTS.values())

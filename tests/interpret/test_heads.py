@@ -1,0 +1,147 @@
+"""What the heads do: on maps made by hand, on a model without a head, and over many sequences."""
+
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import torch
+
+from seqrev.errors import UsageError
+from seqrev.inference.evaluation import evaluate
+from seqrev.interpret import heads
+from seqrev.interpret.alignment import alignment_over
+from seqrev.interpret.attention_kinds import Kind
+from seqrev.interpret.heads import ablate_head, report_heads
+from seqrev.model.attention import MultiHeadAttention
+from seqrev.model.transformer import Transformer
+from seqrev.task import add_special_tokens, apply_rule
+from tests.interpret.models import random_model
+
+KINDS: tuple[Kind, ...] = ("cross", "encoder", "decoder")
+SOURCES = [[4, 8, 2, 9], [1], [3, 3, 5, 6], [7, 0], [1, 2, 3, 4, 5, 6]]
+
+
+def test_the_measures_of_a_map_made_by_hand() -> None:
+    weights = np.array([[[[0.0, 1.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25], [0.5, 0.0, 0.0, 0.5]]]], dtype=np.float32)
+    measured = heads._measure(weights, np.array([[1, 2, 3]]))
+    # the largest weights are in columns 1, 0, 0 (the first of equals)
+    np.testing.assert_allclose(measured, [[1.75, 1, np.log(4) + np.log(2), -5, 5]], rtol=1e-6)
+
+
+def test_offsets_have_a_sign_and_distances_do_not() -> None:
+    weights = np.eye(5, dtype=np.float32)[[2, 0]][None, None]
+    np.testing.assert_allclose(heads._measure(weights, np.array([[1, 1]])), [[0, 0, 0, 0, 2]], atol=1e-6)
+
+
+def attention_module(model: Transformer, kind: Kind, layer: int) -> MultiHeadAttention:
+    chosen = (model.encoder if kind == "encoder" else model.decoder).layers[layer - 1]
+    part = chosen.get_submodule("cross_attention" if kind == "cross" else "self_attention")
+    assert isinstance(part, MultiHeadAttention)
+    return part
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("head", [1, 2])
+def test_a_head_that_is_ablated_adds_nothing(kind: Kind, head: int) -> None:
+    model = random_model(encoder_layers=2)
+    part = attention_module(model, kind, 2)
+    mixed: list[torch.Tensor] = []
+    hook = part.out_proj.register_forward_pre_hook(lambda _module, arguments: mixed.append(arguments[0]))
+    source = torch.tensor([[1, 7, 11, 5, 2]])
+    outputs: list[torch.Tensor] = []
+    other = part.out_proj.register_forward_hook(lambda _module, _arguments, output: outputs.append(output))
+    with ablate_head(model, kind, 2, head):
+        off = model(source, source[:, :-1])
+    hook.remove()
+    other.remove()
+    silenced = mixed[0].clone()
+    silenced[..., (head - 1) * 8 : head * 8] = 0  # d_head is 8
+    torch.testing.assert_close(outputs[0], part.out_proj(silenced))
+    assert not torch.allclose(off, model(source, source[:, :-1]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_head_is_restored_to_the_last_bit(kind: Kind) -> None:
+    model = random_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with suppress(RuntimeError), ablate_head(model, kind, 1, 2):
+        assert any(not torch.equal(value, before[name]) for name, value in model.state_dict().items())
+        raise RuntimeError
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("layer", "head", "says"),
+    [
+        (0, 1, "no layer 0 of cross-attention"),
+        (3, 1, "no layer 3 of cross-attention"),
+        (1, 0, "no head 0 of cross-attention"),
+        (1, 3, "no head 3 of cross-attention"),
+        (-1, 1, "no layer -1 of cross-attention"),
+    ],
+)
+def test_a_head_that_is_not_there_cannot_be_ablated(layer: int, head: int, says: str) -> None:
+    with pytest.raises(UsageError, match=says), ablate_head(random_model(), "cross", layer, head):
+        pass
+
+
+def test_the_report_has_every_head_once() -> None:
+    result = report_heads(random_model(encoder_layers=3), SOURCES)
+    expected = [("cross", 2), ("encoder", 3), ("decoder", 2)]
+    assert [(one.type, one.layer, one.head) for one in result.heads] == [
+        (kind, layer, head) for kind, layers in expected for layer in range(1, layers + 1) for head in (1, 2)
+    ]
+    assert (result.sequences, result.answered) == (5, 5)
+
+
+def test_mass_and_hit_are_those_of_the_anti_diagonal() -> None:
+    model = random_model()
+    result = report_heads(model, SOURCES)
+    for one in result.heads:
+        if one.type == "cross":
+            score = alignment_over(model, SOURCES, one.layer)[one.head]
+            assert one.mass == pytest.approx(score.mass, abs=1e-6)
+            assert one.hit == pytest.approx(score.hit, abs=1e-6)
+        else:
+            assert one.mass is one.hit is None
+
+
+def test_entropy_and_offset_are_means_over_the_rows_of_content() -> None:
+    model = random_model()
+    expected: dict[tuple[Kind, int, int], list[tuple[float, float]]] = {}
+    for sequence in SOURCES:
+        source = torch.from_numpy(add_special_tokens(np.array([sequence])))
+        target = torch.from_numpy(add_special_tokens(apply_rule(np.array([sequence]))))
+        maps = model.attention_maps(source, target[:, :-1])
+        for kind in KINDS:
+            for layer, weights in enumerate(getattr(maps, kind), start=1):
+                for head, rows in enumerate(weights[0], start=1):
+                    for step in range(len(sequence)):
+                        row = rows[step + (kind == "encoder")]
+                        right = {"cross": len(sequence) - step, "encoder": step + 1, "decoder": step}[kind]
+                        entropy = float(-(row * row.clamp(min=1e-30).log()).sum())
+                        expected.setdefault((kind, layer, head), []).append((entropy, int(row.argmax()) - right))
+    for one in report_heads(model, SOURCES).heads:
+        rows = np.array(expected[one.type, one.layer, one.head])
+        assert one.entropy == pytest.approx(rows[:, 0].mean(), abs=1e-5)
+        assert one.offset == pytest.approx(rows[:, 1].mean())
+        assert one.distance == pytest.approx(np.abs(rows[:, 1]).mean())
+
+
+def test_what_breaks_is_counted_on_the_first_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "ANSWERED", 3)
+    counted: list[int] = []
+
+    def count(model: Transformer, sources: list[list[int]]) -> object:
+        counted.append(len(sources))
+        return evaluate(model, sources)
+
+    monkeypatch.setattr(heads, "evaluate", count)
+    result = report_heads(random_model(), SOURCES)
+    assert (result.sequences, result.answered) == (5, 3)
+    assert counted == [3] * (len(result.heads) + 1)
+
+
+def test_a_report_needs_a_sequence() -> None:
+    with pytest.raises(UsageError, match="no sequence"):
+        report_heads(random_model(), [])

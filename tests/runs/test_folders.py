@@ -1,0 +1,312 @@
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+from seqrev.config import Config, load_config
+from seqrev.errors import InputError, StorageError, UsageError
+from seqrev.runs.folders import Run, find_run, open_run
+from seqrev.runs.record import SCHEMA
+from tests.helpers import child_environment
+
+
+def always(_: Run) -> bool:
+    return True
+
+
+def test_runs_are_numbered_from_one(tmp_path: Path) -> None:
+    assert [open_run(tmp_path / "a" / "runs", Config()).path.name for _ in range(3)] == ["001", "002", "003"]
+
+
+def test_a_number_is_never_used_again(tmp_path: Path) -> None:
+    for name in ("001", "007", "notes", "1000", ".002", "3"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "007" / "mine").write_text("untouched")
+    assert open_run(tmp_path, Config()).path.name == "1001"
+    assert (tmp_path / "007" / "mine").read_text() == "untouched"
+
+
+def test_a_file_in_place_of_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "001").write_text("mine")
+    assert open_run(tmp_path, Config()).path.name == "002"
+    assert (tmp_path / "001").read_text() == "mine"
+
+
+def test_a_run_that_appears_meanwhile_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("001", "002"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter(()))  # as if they were not there yet
+    assert open_run(tmp_path, Config()).path.name == "003"
+    monkeypatch.undo()
+    assert list((tmp_path / "001").iterdir()) == []
+
+
+def test_a_new_run_records_its_configuration_and_where_it_comes_from(tmp_path: Path) -> None:
+    config = load_config(overrides=["seed=7", "train.lr=1e-3"])
+    run = open_run(tmp_path, config)
+    assert run.config() == config
+    record = run.record.read()
+    assert (record["run"], record["status"], record["seed"]) == ("001", "opened", 7)
+    assert {"command", "versions", "platform", "git", "opened"} <= record.keys()
+    assert {"python", "torch", "numpy", "seqrev"} <= record["versions"].keys()
+    run.record.update(status="done", extra=1)
+    assert run.record.read() == {**record, "status": "done", "extra": 1}
+    assert run.has_config()
+    assert not run.has_dataset()
+    assert not run.has_checkpoint()
+    assert sorted(path.name for path in run.path.iterdir()) == ["config.yaml", "run.json"]
+
+
+def test_threads_that_open_runs_at_once_get_one_each(tmp_path: Path) -> None:
+    barrier = Barrier(16)
+
+    def work(_: int) -> list[str]:
+        barrier.wait()
+        return [open_run(tmp_path, Config()).path.name for _ in range(2)]
+
+    with ThreadPoolExecutor(16) as pool:
+        names = [name for names in pool.map(work, range(16)) for name in names]
+    assert sorted(names) == [f"{number:03d}" for number in range(1, 33)]
+
+
+def test_processes_that_open_runs_at_once_get_one_each(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib\n"
+        "from seqrev.config import Config\n"
+        "from seqrev.runs.folders import open_run\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "print(*[open_run(pathlib.Path('runs'), Config()).path.name for _ in range(4)])\n"
+    )
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=child_environment(),
+        )
+        for _ in range(4)
+    ]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    names = [name for worker in workers for name in worker.communicate(timeout=300)[0].split()]
+    assert sorted(names) == [f"{number:03d}" for number in range(1, 17)]
+
+
+@pytest.mark.parametrize("name", ["file", "file/runs", "/proc/seqrev", "/dev/null"])
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError) as caught:
+        open_run(tmp_path / name, Config())
+    assert "No run can be opened in" in str(caught.value)
+    assert "--runs-dir" in caught.value.hint
+
+
+def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, **options: bool) -> None:
+        if not options:  # the run's own folder, not its parents
+            raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(InputError, match="Permission denied"):
+        open_run(tmp_path, Config())
+
+
+@pytest.mark.parametrize("failing", ["config.yaml", "run.json"])
+def test_a_full_disk_is_refused_as_a_known_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    replace = Path.replace
+
+    def refuse(self: Path, target: Path) -> Path:
+        if target.name == failing:
+            raise OSError(28, "No space left on device", str(target))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(StorageError, match="No space left"):
+        open_run(tmp_path, Config())
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+# --- finding --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    for _ in range(3):
+        open_run(tmp_path, Config())
+    return tmp_path
+
+
+@pytest.mark.parametrize("spec", ["002", "2", "0002", "PATH"])
+def test_a_run_is_found_by_path_or_number(runs_dir: Path, spec: str) -> None:
+    found = find_run(spec.replace("PATH", str(runs_dir / "002")), runs_dir, always, "anything")
+    assert found.path == runs_dir / "002"
+
+
+@pytest.mark.parametrize("spec", [None, "latest"])
+def test_the_latest_run_is_the_highest_number_that_has_what_is_wanted(runs_dir: Path, spec: str | None) -> None:
+    (runs_dir / "1000").mkdir()  # no run.json in it
+    assert find_run(spec, runs_dir, always, "anything").path.name == "003"
+    assert find_run(spec, runs_dir, lambda run: run.path.name < "003", "anything").path.name == "002"
+    (runs_dir / "1000" / "run.json").write_text(json.dumps({"schema": SCHEMA}))
+    assert find_run(spec, runs_dir, always, "anything").path.name == "1000"
+
+
+@pytest.mark.parametrize("spec", [None, "latest"])
+def test_no_run_that_has_what_is_wanted_is_an_error(runs_dir: Path, spec: str | None) -> None:
+    with pytest.raises(InputError, match=r"No run in .* has a checkpoint"):
+        find_run(spec, runs_dir, Run.has_checkpoint, "a checkpoint")
+    with pytest.raises(InputError, match=r"No run in .* has a checkpoint"):
+        find_run(spec, runs_dir / "none", always, "a checkpoint")
+
+
+@pytest.mark.parametrize(
+    "spec", ["9", "999", "nowhere/at/all", ".", "", "file", "file/below", "-1", "\x1b[31m", "a" * 300, "1234567890"]
+)
+def test_what_is_no_run_is_refused(runs_dir: Path, spec: str) -> None:
+    (runs_dir / "file").write_text("")
+    with pytest.raises(InputError) as caught:
+        find_run(spec, runs_dir, always, "anything")
+    assert "is not a run folder" in str(caught.value)
+    assert str(caught.value).endswith(f" The newest in {runs_dir}: 003, 002, 001.")
+    assert "\x1b" not in str(caught.value)
+    assert caught.value.hint == "the same command with --run 003"
+
+
+def test_a_named_run_that_lacks_what_is_wanted_is_refused_with_what_to_do(runs_dir: Path) -> None:
+    with pytest.raises(InputError, match="002 does not have a checkpoint") as caught:
+        find_run("2", runs_dir, Run.has_checkpoint, "a checkpoint")
+    assert caught.value.hint == f"seqrev train --run {runs_dir / '002'}"
+
+
+def test_a_damaged_configuration_is_refused(runs_dir: Path) -> None:
+    run = Run(runs_dir / "002")
+    (run.path / "config.yaml").write_bytes(b"\x80\x00")
+    with pytest.raises(InputError, match=r"config\.yaml"):
+        run.config()
+    (run.path / "config.yaml").write_text("task: {symbols: x}")
+    with pytest.raises((InputError, UsageError), match=r"config\.yaml"):
+        run.config()
+
+
+def test_numbered_files_are_never_given_twice(tmp_path: Path) -> None:
+    run = open_run(tmp_path, Config())
+    for name in ("001.png", "002.png"):
+        path = run.numbered("attention", ".png")
+        assert path == run.path / "attention" / name
+        path.write_text("")
+    (run.path / "attention" / "009.svg").write_text("")
+    (run.path / "attention" / "notes.txt").write_text("")
+    assert run.numbered("attention", ".png").name == "010.png"
+
+
+def test_a_numbered_file_is_taken_by_one(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(lambda _: run.numbered("evaluation", ".json").name, range(24)))
+    assert sorted(names) == [f"{number:03d}.json" for number in range(1, 25)]
+
+
+# --- the lock, more steps -------------------------------------------------------------------------------------------
+
+
+def test_one_process_at_a_time_is_at_work_in_a_run(tmp_path: Path) -> None:
+    run = open_run(tmp_path, Config())
+    with run.locked():
+        with pytest.raises(InputError, match="Another process is at work") as caught, run.locked():
+            pass
+        assert "seqrev train" in caught.value.hint
+    with run.locked():  # free again
+        pass
+
+
+def test_the_lock_goes_with_the_process_that_has_it(tmp_path: Path) -> None:
+    run = open_run(tmp_path, Config())
+    code = f"""
+import time
+from pathlib import Path
+from seqrev.runs.folders import Run
+with Run(Path({str(run)!r})).locked():
+    print("locked", flush=True)
+    time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=child_environment()) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"locked\n"
+        with pytest.raises(InputError, match="Another process"), run.locked():
+            pass
+        owner.kill()
+        owner.wait()
+        with run.locked():
+            pass
+
+
+def test_the_owner_of_the_lock_cleans_up_after_the_one_before(tmp_path: Path) -> None:
+    run = open_run(tmp_path, Config())
+    run.checkpoints.mkdir()
+    (run.checkpoints / ".step-000001.99.tmp").mkdir()
+    (run.path / ".run.json.99.tmp").write_text("half")
+    with run.locked():
+        assert list(run.checkpoints.iterdir()) == []
+        assert sorted(path.name for path in run.path.iterdir()) == [".lock", "checkpoints", "config.yaml", "run.json"]
+
+
+@pytest.mark.parametrize("name", ["data", "checkpoints", "snapshots", "evaluation", "attention", "tensorboard"])
+def test_a_run_whose_folders_lead_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    run = open_run(tmp_path / "runs", Config())
+    (tmp_path / "elsewhere").mkdir()
+    (run.path / name).symlink_to(tmp_path / "elsewhere")
+    for spec in (None, "latest", "1", str(run)):
+        with pytest.raises(InputError, match=f"{name} is not a folder of its own"):
+            find_run(spec, tmp_path / "runs", always, "anything")
+
+
+def test_a_run_is_extended_and_remembers_what_was_planned(tmp_path: Path) -> None:
+    run = open_run(tmp_path, Config())
+    planned = run.config().train.steps
+    run.extend(planned + 10)
+    run.extend(planned + 20)
+    assert run.config().train.steps == planned + 20
+    assert run.config().model == Config().model
+    assert [(entry["from"], entry["to"]) for entry in run.record.read()["extended"]] == [
+        (planned, planned + 10),
+        (planned + 10, planned + 20),
+    ]
+    for steps in (planned + 20, 1, 0, -5):
+        with pytest.raises(UsageError, match="more were expected"):
+            run.extend(steps)
+    with pytest.raises(UsageError, match=r"train\.steps"):
+        run.extend(10**12)
+
+
+# --- runs that somebody else made -----------------------------------------------------------------------------------
+
+
+def test_a_configuration_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    run = open_run(tmp_path, Config())
+    (run.path / "config.yaml").rename(tmp_path / "elsewhere.yaml")
+    (run.path / "config.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    with pytest.raises(InputError, match="is a link"):
+        run.config()
+
+
+def test_a_name_that_no_folder_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a folder that can be read"):
+        find_run(None, tmp_path / ("a" * 300), always, "anything")
+
+
+def test_a_number_of_250_digits_is_nobodys(tmp_path: Path) -> None:
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / f"{'9' * 250}.json").touch()
+    assert Run(tmp_path).numbered("evaluation", ".json").name == "001.json"

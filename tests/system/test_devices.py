@@ -1,0 +1,27 @@
+import pytest
+import torch
+
+from seqrev.errors import UsageError
+from seqrev.system.devices import choose_device
+
+
+@pytest.mark.parametrize(("cuda", "expected"), [(True, "cuda"), (False, "cpu")])
+def test_auto_is_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch, cuda: bool, expected: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)  # slower than the CPU at this size
+    assert choose_device("auto") == torch.device(expected)
+
+
+def test_a_device_that_is_there_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert [choose_device(name).type for name in ("cpu", "cuda", "mps")] == ["cpu", "cuda", "mps"]
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps", "cuda:0", "abacus", ""])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(UsageError, match=rf"The device {name} is not available here; there is cpu\.") as caught:
+        choose_device(name)
+    assert caught.value.hint == "--device auto"

@@ -1,0 +1,41 @@
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqrev.errors import StorageError, UsageError
+from seqrev.system.resources import _size, check_disk, check_memory
+
+
+def test_what_fits_is_accepted(tmp_path: Path) -> None:
+    check_disk(tmp_path, 1, "A checkpoint")
+    check_disk(tmp_path / "not" / "yet" / "there", 1, "A checkpoint")
+    check_memory(1, "The model")
+
+
+def test_what_the_disk_cannot_hold_is_refused_with_both_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**12, 10**12 - 5_000_000, 5_000_000))
+    check_disk(tmp_path, 5_000_000, "A checkpoint")
+    with pytest.raises(StorageError, match="A checkpoint needs about 6 MB of disk, and 5 MB are free") as caught:
+        check_disk(tmp_path / "none", 6_000_000, "A checkpoint")
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_folder_without_a_size_is_left_to_the_system() -> None:
+    check_disk(Path("/proc/seqrev"), 10**9, "A checkpoint")
+
+
+def test_what_memory_cannot_hold_is_refused() -> None:
+    with pytest.raises(UsageError, match="The model needs at least 5 EB of memory, and this machine has"):
+        check_memory(5 * 10**18, "The model")
+
+
+@given(st.integers(0, 10**24))
+def test_a_size_is_short_and_never_too_large(count: int) -> None:
+    number, unit = _size(count).split()
+    factor = {"bytes": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15, "EB": 10**18}[unit]
+    shown = int(number.replace(",", "")) * factor
+    assert shown <= count < shown + factor

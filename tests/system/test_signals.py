@@ -1,0 +1,93 @@
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+
+from seqrev.system.signals import STOP_SIGNALS, Interrupted, stop_requests
+
+
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR1, 138)]
+)
+def test_a_stop_has_the_exit_code_of_its_signal(signum: int, code: int) -> None:
+    error = Interrupted(signum, "Stopped.", "go on")
+    assert not isinstance(error, Exception | KeyboardInterrupt)  # libraries catch those
+    assert (error.exit_code, str(error), error.hint) == (code, "Stopped.", "go on")
+
+
+@pytest.mark.parametrize("signum", STOP_SIGNALS)
+def test_the_first_signal_interrupts_at_once_where_nothing_has_to_be_saved(signum: signal.Signals) -> None:
+    with stop_requests() as stop, pytest.raises(Interrupted, match=signum.name) as caught:
+        signal.raise_signal(signum)
+    assert stop.received == signum
+    assert caught.value.exit_code == 128 + signum
+
+
+@pytest.mark.parametrize("first", STOP_SIGNALS)
+@pytest.mark.parametrize("second", STOP_SIGNALS)
+def test_a_patient_program_is_asked_first_and_interrupted_by_the_second(
+    first: signal.Signals, second: signal.Signals
+) -> None:
+    with stop_requests() as stop:
+        stop.patient = True
+        signal.raise_signal(first)
+        assert stop.received == first
+        with pytest.raises(Interrupted) as caught:
+            signal.raise_signal(second)
+        assert caught.value.exit_code == 128 + second
+
+
+def test_the_old_handlers_are_put_back_even_after_an_error() -> None:
+    before = [signal.getsignal(signum) for signum in STOP_SIGNALS]
+
+    def fail() -> None:
+        with stop_requests():
+            assert [signal.getsignal(signum) for signum in STOP_SIGNALS] != before
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert [signal.getsignal(signum) for signum in STOP_SIGNALS] == before
+
+
+def test_a_signal_whose_exception_was_swallowed_is_not_forgotten() -> None:
+    """As by a library that is being imported."""
+    with stop_requests():
+        with suppress(Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+        with stop_requests() as stop:
+            assert stop.received == signal.SIGTERM
+            with pytest.raises(Interrupted):
+                signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    """As under nohup."""
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_requests() as stop:
+            signal.raise_signal(signal.SIGHUP)
+        assert stop.received is None
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+
+
+def test_outside_of_the_main_thread_nothing_is_caught() -> None:
+    def enter() -> bool:
+        with stop_requests():
+            return [signal.getsignal(signum) for signum in STOP_SIGNALS] == before
+
+    before = [signal.getsignal(signum) for signum in STOP_SIGNALS]
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(enter).result()
+
+
+def test_the_first_signal_is_the_one_that_is_kept() -> None:
+    with stop_requests() as stop:
+        stop.patient = True
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGINT)
+        assert stop.received == signal.SIGTERM

@@ -1,0 +1,69 @@
+"""The installation: the wheel, the source distribution, and an editable one. Needs no network."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command: str | Path, folder: Path) -> str:
+    """The output of a command that must succeed; nothing but its installation tells it where the package is."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"  # which would add files to the clone
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def build(target: str, project: Path, out: Path) -> Path:
+    """Build with the declared backend, in the running environment."""
+    run(sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", out, folder=project)
+    (built,) = out.iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the source distribution holds, in a folder that is named as the package is, as a clone often is."""
+    folder = tmp_path_factory.mktemp("installation")
+    with tarfile.open(build("sdist", ROOT, folder / "sdist")) as archive:
+        archive.extractall(folder, filter="data")
+    (unpacked,) = folder.glob("seqrev-*")
+    return unpacked.rename(folder / "seqrev")
+
+
+def test_the_source_distribution_holds_what_the_tests_need(clone: Path) -> None:
+    for name in ("Makefile", "constraints.txt", "configs/small.yaml", "tests/conftest.py", "tests/browser.py"):
+        assert (clone / name).is_file(), name
+    assert not (clone / ".venv").exists()
+    assert [path.name for path in (clone / "runs").iterdir()] == [".gitkeep"]
+
+
+def test_the_wheel_holds_the_whole_package_and_nothing_else(clone: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(build("wheel", clone, tmp_path)) as wheel:
+        inside = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert {"seqrev/py.typed", "seqrev/plotting/page.js"} <= inside
+    assert inside == {path.relative_to(clone).as_posix() for path in (clone / "seqrev").rglob("*") if path.is_file()}
+
+
+def test_a_script_beside_the_clone_imports_the_package_from_an_editable_installation(clone: Path, tmp_path: Path) -> None:
+    """The folder of the script is searched first, and the clone in it must not pass for a package without code."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    scripts = "Scripts" if os.name == "nt" else "bin"
+    python = tmp_path / "venv" / scripts / "python"
+    packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", folder=tmp_path).strip())
+    # Dependencies come from the running environment; the path files in it, its own installation of seqrev, are not read.
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    options = ("--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--editable")
+    run(python, "-m", "pip", "install", *options, clone, folder=tmp_path)
+    script = clone.parent / "script.py"
+    script.write_text("import seqrev\nprint(seqrev.__file__, seqrev.Config().model.d_model)\n")
+    assert run(python, script, folder=clone.parent) == f"{clone / 'seqrev' / '__init__.py'} 64\n"

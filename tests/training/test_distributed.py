@@ -1,0 +1,349 @@
+"""Several processes that train one model: the same batches, the same losses, one run folder, one fate."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from torch.distributed import DistError
+from torch.nn import Module
+
+from seqrev.data.batches import Batches
+from seqrev.errors import InputError, SeqrevError, TrainingError, UsageError
+from seqrev.runs.checkpoints import list_checkpoints
+from seqrev.runs.folders import Run
+from seqrev.runs.metrics import read_metrics
+from seqrev.system.signals import Interrupted
+from seqrev.task import Array
+from seqrev.training.distributed import SINGLE_PROCESS, Processes, ProcessLostError, is_first, join
+from seqrev.training.state import TrainingState, checkpoint_shapes
+from seqrev.training.step import step_seed, train_step
+from tests.helpers import Cli, Result, child_environment, flip_byte, run_main, settings, tiny_config
+
+SHORT = ("train.steps=40", "train.validate_every=20", "train.log_every=1", "train.batch_size=31", "data.train=200")
+ROOT = Path(__file__).parents[2]
+
+
+# --- a shard of the batch, without processes --------------------------------------------------------------------------
+
+
+@examples(max_examples=60, deadline=None)
+@given(
+    size=st.sampled_from([1, 2, 3, 4]),
+    batch_size=st.integers(4, 40),
+    first=st.integers(0, 500),
+    seed=st.integers(0, 2**63 - 1),
+    stream=st.booleans(),
+)
+def test_the_shards_of_all_processes_are_the_global_batch_in_order(
+    size: int, batch_size: int, first: int, seed: int, stream: bool
+) -> None:
+    config = tiny_config(f"train.batch_size={batch_size}", f"seed={seed}")
+    rows = None if stream else [[n % 5] * (n % 4 + 1) for n in range(70)]
+    whole, ranks = Batches(config, rows), [Batches(config, rows) for _ in range(size)]  # each process has its own
+    for step in range(first, first + 3):  # from any step on: as after a resume
+        shards = [Processes(rank, size).shard(batches[step]) for rank, batches in enumerate(ranks)]
+        np.testing.assert_array_equal(np.concatenate(shards), whole[step])
+        assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+class OneOfMany(Processes):
+    """A process whose others are not there."""
+
+    def replicate(self, model: Module) -> Module:
+        return model
+
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        return value
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_the_mean_over_processes_is_the_gradient_of_the_mean_over_all_rows(size: int) -> None:
+    config, batch = tiny_config("train.max_grad_norm=0"), np.arange(35).reshape(7, 5) % 5  # 7 rows: never the same for all
+
+    def gradients(processes: Processes, rows: Array) -> tuple[float, list[torch.Tensor]]:
+        state = TrainingState(config, processes=processes)
+        loss = train_step(state, rows).loss
+        return loss, [parameter.grad for parameter in state.model.parameters() if parameter.grad is not None]
+
+    loss, whole = gradients(SINGLE_PROCESS, batch)
+    each = [gradients(OneOfMany(rank, size), batch) for rank in range(size)]
+    assert sum(part for part, _ in each) / size == pytest.approx(loss, rel=1e-6)
+    for index, gradient in enumerate(whole):
+        mean = torch.stack([parts[index] for _, parts in each]).mean(0)
+        torch.testing.assert_close(mean, gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_reports_all_tokens_of_the_batch() -> None:
+    state = TrainingState(tiny_config(), processes=OneOfMany(1, 3))
+    assert train_step(state, np.zeros((7, 4), np.int32)).tokens == 7 * 5
+
+
+def test_every_rank_has_randomness_of_its_own_and_the_first_that_of_a_process_alone() -> None:
+    assert len({step_seed(3, step, rank) for step in range(5) for rank in range(5)}) == 25
+    alone = np.random.SeedSequence([3, 4]).generate_state(1, np.uint64)[0] >> 1
+    assert step_seed(3, 4, 0) == alone
+
+
+def test_more_processes_than_sequences_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"batch_size is 2, and there are 3 processes"):
+        TrainingState(tiny_config("train.batch_size=2"), processes=Processes(0, 3))
+
+
+# --- how it ends, without processes -----------------------------------------------------------------------------------
+
+
+def test_a_process_alone_agrees_with_itself_and_does_not_know_of_others() -> None:
+    with join("cpu") as processes:
+        assert processes is SINGLE_PROCESS
+        assert (processes.largest(15), processes.rank, processes.size) == (15, 0, 1)
+        assert processes.broadcast("runs/001") == "runs/001"
+    with pytest.raises(InputError, match="gone"), join("cpu"):
+        raise InputError("gone")
+
+
+class FakeStore:
+    """Where two processes meet."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def add(self, name: str, amount: int) -> int:
+        self.counts[name] = self.counts.get(name, 0) + amount
+        return self.counts[name]
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> FakeStore:
+    """As if another process were there."""
+    store = FakeStore()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(sys.modules["torch.distributed.rendezvous"], "rendezvous", lambda url: iter([(store, 1, 2)]))
+    monkeypatch.setattr("torch.distributed.distributed_c10d.PrefixStore", mock.Mock())
+    for name in ("init_process_group", "destroy_process_group"):
+        monkeypatch.setattr(torch.distributed, name, mock.Mock())
+    return store
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer"), DistError("NCCL")],
+)
+def test_a_connection_that_breaks_is_said_in_our_words(error: RuntimeError) -> None:
+    with pytest.raises(ProcessLostError, match="Another process of this training has ended") as caught, join("cpu"):
+        raise error
+    assert caught.value.exit_code == TrainingError.exit_code
+    assert caught.value.hint == "the same command with --run"
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    "error", [InputError("a"), UsageError("b"), SeqrevError("c"), RuntimeError("d"), Interrupted(15, "e")], ids=repr
+)
+def test_what_fails_in_this_process_is_raised_as_it_is(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, join("cpu"):
+        raise error
+    assert caught.value is error
+
+
+def test_processes_know_their_rank_and_wait_for_each_other_at_the_end(store: FakeStore) -> None:
+    other_ends = threading.Timer(0.3, lambda: store.add("ended", 1))
+    with join("cpu") as processes:
+        assert (processes.rank, processes.size) == (1, 2)
+        other_ends.start()
+    assert store.add("ended", 0) == 2
+
+
+@pytest.mark.parametrize("size", ["", "x", "1", "-1"])
+def test_a_senseless_number_of_processes_counts_as_one(monkeypatch: pytest.MonkeyPatch, size: str) -> None:
+    monkeypatch.setenv("WORLD_SIZE", size)
+    with join("cpu") as processes:
+        assert (processes.rank, processes.size) == (0, 1)
+
+
+def test_processes_that_nobody_started_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(UsageError, match="cannot meet") as caught, join("cpu"):
+        pass
+    assert "torchrun" in caught.value.hint
+
+
+@pytest.mark.parametrize(("rank", "first"), [("", True), ("0", True), ("1", False), ("12", False)])
+def test_the_first_process_speaks_to_the_user(monkeypatch: pytest.MonkeyPatch, rank: str, first: bool) -> None:
+    monkeypatch.setenv("RANK", rank)
+    assert is_first() is first
+
+
+# --- two processes ----------------------------------------------------------------------------------------------------
+
+
+def launch(*arguments: object, folder: Path, script: Sequence[str] = ("-m", "--", "seqrev")) -> "subprocess.Popen[bytes]":
+    """``torchrun --nproc-per-node 2 -m -- seqrev ARGUMENTS``; without the ``--`` torchrun takes ``--run`` for its own."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *script]
+    return subprocess.Popen(
+        [*command, *map(str, arguments)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=child_environment(PYTHONPATH=str(ROOT)),
+    )
+
+
+def finish(process: "subprocess.Popen[bytes]") -> Result:
+    out, err = process.communicate(timeout=600)
+    return Result(process.returncode, out.decode(), err.decode())
+
+
+def losses(run: Path) -> list[tuple[str, int, float]]:
+    return [(row["event"], row["step"], row["loss"]) for row in read_metrics(run / "metrics.jsonl")]
+
+
+def assert_same_curve(one: Path, other: Path) -> None:
+    first, second = losses(one), losses(other)
+    assert [row[:2] for row in first] == [row[:2] for row in second]
+    assert len(first) == 42
+    assert [row[2] for row in first] == pytest.approx([row[2] for row in second], rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Result]:
+    """The same training by one process and by two, and what the two printed."""
+    folder = tmp_path_factory.mktemp("processes")
+    arguments = ["train", *settings(), *settings(SHORT), "--json"]
+    assert run_main(*arguments, "--runs-dir", folder / "one").code == 0
+    result = finish(launch(*arguments, "--runs-dir", "two", folder=folder))
+    assert result.code == 0, result.err
+    return folder / "one" / "001", folder / "two" / "001", result
+
+
+def test_two_processes_have_the_losses_of_one(both: tuple[Path, Path, Result]) -> None:
+    one, two, _ = both
+    assert_same_curve(one, two)
+
+
+def test_two_processes_leave_one_run_and_one_document(both: tuple[Path, Path, Result]) -> None:
+    one, two, result = both
+    assert [path.name for path in two.parent.iterdir()] == ["001"]
+    assert sorted(path.name for path in two.iterdir()) == sorted(path.name for path in one.iterdir())
+    assert json.loads(result.out)["run"] == "two/001"
+    assert result.err.count("Run: two/001") == 1
+    assert [Run(path).record.read()["world_size"] for path in (one, two)] == [1, 2]
+
+
+def half(run: Path, target: Path) -> Path:
+    """A copy of a run as it was when half of its training was done."""
+    shutil.copytree(run, target)
+    shutil.rmtree(target / "checkpoints" / "step-000040")
+    return target
+
+
+def test_what_two_began_one_completes(both: tuple[Path, Path, Result], cli: Cli, tmp_path: Path) -> None:
+    one, two, _ = both
+    resumed = half(two, tmp_path / "resumed")
+    assert cli("train", "--run", resumed).code == 0
+    assert_same_curve(one, resumed)
+
+
+def test_what_one_began_two_complete(both: tuple[Path, Path, Result], tmp_path: Path) -> None:
+    one, _, _ = both
+    resumed = half(one, tmp_path / "resumed")
+    result = finish(launch("train", "--run", resumed, folder=tmp_path))
+    assert result.code == 0, result.err
+    assert_same_curve(one, resumed)
+
+
+def wait_for(metrics: Path, process: "subprocess.Popen[bytes]") -> None:
+    last = time.monotonic() + 400
+    while not (metrics.exists() and metrics.read_text().count("\n") > 3):
+        assert process.poll() is None, finish(process).err
+        assert time.monotonic() < last
+        time.sleep(0.1)
+
+
+def test_a_signal_to_the_launcher_stops_all_at_one_step_with_a_checkpoint(tmp_path: Path) -> None:
+    process = launch("train", *settings(), *settings([*SHORT, "train.steps=100000"]), folder=tmp_path)
+    run = tmp_path / "runs" / "001"
+    wait_for(run / "metrics.jsonl", process)
+    process.send_signal(signal.SIGTERM)
+    result = finish(process)
+    assert result.err.count("nothing is lost") == 1
+    assert result.err.count("Continue: seqrev train --run runs/001") == 1
+    record = Run(run).record.read()
+    assert record["status"] == "interrupted"
+    last = list_checkpoints(run / "checkpoints")[-1]
+    assert last.step == record["step"] == losses(run)[-1][1]
+    assert last.load("model", checkpoint_shapes(Run(run).config())["model"])
+
+
+FAILING = """
+import os, sys
+from seqrev.cli import main
+from seqrev.errors import InputError
+from seqrev.training import step
+
+real, calls = step.to_tensors, []
+def broken(*arguments):
+    calls.append(arguments)
+    if len(calls) == 25:
+        raise InputError("A file of this machine is missing.")
+    return real(*arguments)
+
+if os.environ["RANK"] == "1":
+    step.to_tensors = broken
+sys.exit(main())
+"""
+
+
+def test_a_process_that_fails_says_why_ends_all_and_the_training_can_go_on(
+    both: tuple[Path, Path, Result], cli: Cli, tmp_path: Path
+) -> None:
+    one, _, _ = both
+    (tmp_path / "failing.py").write_text(FAILING)
+    result = finish(launch("train", *settings(), *settings(SHORT), folder=tmp_path, script=["failing.py"]))
+    assert result.code != 0
+    assert result.err.count("Error: A file of this machine is missing.") == 1
+    run = tmp_path / "runs" / "001"
+    assert [checkpoint.step for checkpoint in list_checkpoints(run / "checkpoints")] == [20]
+    assert Run(run).record.read()["status"] != "done"
+    assert cli("train", "--run", run).code == 0
+    assert_same_curve(one, run)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("train.step=3", "there is no field train.step (did you mean train.steps"),  # rank 0 alone finds this
+        ("train.batch_size=1", "train.batch_size is 1, and there are 2 processes"),
+    ],
+)
+def test_a_configuration_that_is_refused_ends_all_with_a_message(tmp_path: Path, change: str, message: str) -> None:
+    result = finish(launch("train", *settings(), "--set", change, folder=tmp_path))
+    assert result.code != 0
+    assert message in result.err
+    assert "should not have happened" not in result.err
+    assert result.out == ""
+
+
+def test_a_damaged_dataset_ends_all_with_a_message(both: tuple[Path, Path, Result], tmp_path: Path) -> None:
+    damaged = half(both[1], tmp_path / "damaged")
+    flip_byte(damaged / "data" / "train.jsonl")
+    before = losses(damaged)
+    result = finish(launch("train", "--run", damaged, folder=tmp_path))
+    assert result.code != 0
+    assert "train.jsonl is damaged" in result.err
+    assert "should not have happened" not in result.err
+    assert losses(damaged) == before
