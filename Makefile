@@ -2,6 +2,8 @@
 PYTHON ?= python3
 CONFIG ?= configs/small.yaml
 BIN := .venv/bin
+# One worker for each core, at most two; each with one thread, so that they do not get in each other's way.
+PARALLEL := --numprocesses auto --maxprocesses 2 --dist worksteal
 
 .PHONY: help train test test-slow torture guide lint format bench bench-gpu clean
 
@@ -12,7 +14,7 @@ train: .venv/installed  ## Install, train configs/small.yaml, draw the loss curv
 	$(BIN)/seqrev train --config $(CONFIG)
 
 test: .venv/installed-dev lint  ## Install the development tools; run lint, types and tests with coverage
-	$(BIN)/pytest --cov=seqrev --cov-report=term:skip-covered --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL) --cov=seqrev --cov-report=term:skip-covered --cov-fail-under=90
 
 test-slow: .venv/installed-dev  ## Run the long tests: the promises of configs/*.yaml over five seeds
 	$(BIN)/pytest -m slow
@@ -21,7 +23,7 @@ torture: .venv/installed-dev  ## Kill trainings, fail the disk, damage files: th
 	$(BIN)/python -m tests.torture
 
 guide: .venv/installed-dev  ## Run the guide's code and write its outputs and pictures anew (three trainings)
-	$(BIN)/python -m tests.guide
+	$(BIN)/python -m tests.docs.guide
 
 bench: .venv/installed  ## Time this project beside a plain nn.Transformer script; ten minutes, best on a quiet machine
 	$(BIN)/python benchmarks/speed.py
