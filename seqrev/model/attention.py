@@ -183,7 +183,7 @@ class MultiHeadAttention(nn.Module):
         """What each head finds, ``[batch, head, tgt, d_head]``, and the weights, if somebody wants them."""
         noise, dropout = (self.noise, self.dropout.p) if self.training else (0.0, 0.0)
         rows, keys = query.shape[2], key.shape[2]
-        explicit = need_weights or noise > 0 or _has_hooks(self.softmax) or _has_hooks(self.dropout)
+        explicit = need_weights or noise > 0 or has_hooks(self.softmax) or has_hooks(self.dropout)
         fused = not explicit and (query.device.type in FUSED_DEVICES or (rows > 1 and rows * keys >= FUSED_SCORES))
         block = rows
         if not (explicit or torch.is_grad_enabled() or (fused and bias is None)):
@@ -203,6 +203,6 @@ class MultiHeadAttention(nn.Module):
         return self.dropout(weights) @ value, weights
 
 
-def _has_hooks(module: nn.Module) -> bool:
+def has_hooks(module: nn.Module) -> bool:
     """Whether somebody watches a module."""
     return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks)

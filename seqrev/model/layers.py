@@ -4,13 +4,13 @@ Pre-norm ("On Layer Normalization in the Transformer Architecture", Xiong et al.
 rate, where the post-norm layers of the original paper need a long warm-up.
 """
 
-from collections import OrderedDict
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from seqrev.config import ModelConfig
-from seqrev.model.attention import MultiHeadAttention
+from seqrev.model.attention import SCORES_AT_ONCE, MultiHeadAttention, has_hooks
 from seqrev.model.cache import LayerCache
 from seqrev.model.positions import NO_POSITIONS, PositionInputs
 
@@ -46,12 +46,22 @@ class DecoderLayerOutput(NamedTuple):
     """``[batch, head, tgt, src]``"""
 
 
-class FeedForward(nn.Sequential):
+class FeedForward(nn.Module):
     """``max(0, x W₁ + b₁) W₂ + b₂``, each position for itself ("Attention Is All You Need", equation 2)."""
 
     def __init__(self, d_model: int, d_ff: int) -> None:
-        parts = {"linear1": nn.Linear(d_model, d_ff), "relu": nn.ReLU(), "linear2": nn.Linear(d_ff, d_model)}
-        super().__init__(OrderedDict(parts))
+        super().__init__()
+        self.linear1 = nn.Linear(d_model, d_ff)
+        self.relu = nn.ReLU()
+        self.linear2 = nn.Linear(d_ff, d_model)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """``[batch, length, d_model]`` to the same shape; without gradients a long sequence is computed in blocks."""
+        block = max(1, SCORES_AT_ONCE // (len(states) * self.linear1.out_features))
+        if torch.is_grad_enabled() or any(map(has_hooks, self.children())):
+            block = states.shape[1]
+        outputs: list[Tensor] = [self.linear2(self.relu(self.linear1(some))) for some in torch.split(states, block, dim=1)]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
 
 
 class EncoderLayer(nn.Module):

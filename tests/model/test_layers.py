@@ -220,3 +220,16 @@ def test_feed_forward_is_two_matrices_with_a_relu_between() -> None:
     assert isinstance(second, nn.Linear)
     expected = (states @ first.weight.T + first.bias).clamp(min=0) @ second.weight.T + second.bias
     assert_close(block(states), expected)
+
+
+def test_a_long_feed_forward_is_computed_in_blocks_unless_somebody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = FeedForward(16, 8)
+    states = torch.randn(2, 50, 16)
+    whole = block(states)
+    monkeypatch.setattr("seqrev.model.layers.SCORES_AT_ONCE", 2 * 7 * 8)  # seven positions at a time
+    shapes: list[tuple[int, ...]] = []
+    with torch.no_grad():
+        assert_close(block(states), whole)
+        block.relu.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape)))
+        assert_close(block(states), whole)
+    assert shapes == [(2, 50, 8)]
