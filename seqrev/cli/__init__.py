@@ -11,9 +11,9 @@ import typer
 from seqrev import __version__
 from seqrev.cli import attention, decode, evaluate, generate, train
 from seqrev.cli.console import Console, OutputClosed, discard_unwritable
-from seqrev.errors import SeqrevError, UsageError
+from seqrev.errors import SeqrevError, TrainingError, UsageError
 from seqrev.system.signals import Interrupted, stop_requests
-from seqrev.training.distributed import ProcessLostError, is_first
+from seqrev.training.distributed import is_first
 
 app = typer.Typer(
     name="seqrev",
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
                 sys.stdout.flush()
             return code if isinstance(code, int) else 0
     except (SeqrevError, Interrupted) as error:
-        if is_first() or not isinstance(error, ProcessLostError | Interrupted):  # which the first process reports
+        if is_first() or not isinstance(error, TrainingError | Interrupted):  # which the first process reports
             console.error(error)
         return error.exit_code
     except typer.TyperException as error:

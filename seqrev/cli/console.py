@@ -113,6 +113,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """A line that stays."""
+        text = _one_line(text)
         if self._bar is None:
             _to_stderr(text)
         else:

@@ -11,7 +11,7 @@ from seqrev.cli.console import Console, Progress
 from seqrev.cli.options import ConfigFile, Device, Json, RunsDir, Seed, Set
 from seqrev.errors import UsageError
 from seqrev.system.signals import stop_requests
-from seqrev.training.distributed import join
+from seqrev.training.distributed import Processes, join
 from seqrev.training.events import Event, Validation
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def command(
         )
     if steps is not None and run is None:
         raise UsageError("--steps extends a run; a new one has --set.", f"--set train.steps={steps}")
-    from seqrev.config import load_config
+    from seqrev.config import Config, load_config
     from seqrev.runs.tensorboard import check_installed, export
 
     if tensorboard:
@@ -59,7 +59,9 @@ def command(
 
             train_worker(device, stop, processes)
             return
-        what = load_config(config, set_ or (), seed) if run is None else _find(run, runs_dir, steps, console)
+        what = load_config(config, set_ or (), seed) if run is None else _find(run, runs_dir)
+        if steps is not None and not isinstance(what, Config):
+            _extend(what, steps, device, processes, console)
 
         from seqrev.workflows.train import Observer, train
 
@@ -73,19 +75,23 @@ def command(
     console.note(f"Next: seqrev decode --run {summary.run} 4 8 2 9")
 
 
-def _find(spec: str, runs_dir: Path | None, steps: int | None, console: Console) -> "Run":
-    """The run that is meant; with ``steps``, planned anew."""
+def _find(spec: str, runs_dir: Path | None) -> "Run":
     from seqrev.runs.folders import Run, find_run
 
-    run = find_run(spec, runs_dir, Run.has_config, "a configuration")
-    if steps is not None:
-        planned = run.config().train.steps
-        run.extend(steps)
-        console.note(
-            f"Note: the learning rate so far was that of a training of {planned:,} steps. A training of {steps:,} from the "
-            "start would not give the same weights."
-        )
-    return run
+    return find_run(spec, runs_dir, Run.has_config, "a configuration")
+
+
+def _extend(run: "Run", steps: int, device: str, processes: Processes, console: Console) -> None:
+    """Plan more steps, if the training can go on here at all."""
+    from seqrev.training.state import check_fits
+
+    planned = run.config().train.steps
+    check_fits(run.config(), device, processes)
+    run.extend(steps)
+    console.note(
+        f"Note: the learning rate so far was that of a training of {planned:,} steps. A training of {steps:,} from the "
+        "start would not give the same weights."
+    )
 
 
 def _report(console: Console, summary: "TrainingSummary", trained: bool) -> None:
@@ -110,7 +116,7 @@ class _Reporter:
     def __init__(self, progress: Progress) -> None:
         self._progress, self._steps = progress, 0
         self._loss = self._exact = ""
-        self.tokens, self._began = 0, 0.0
+        self.tokens, self._first, self._began = 0, 0, 0.0
 
     def start(self, run: "Run") -> None:
         """The run is known."""
@@ -124,10 +130,10 @@ class _Reporter:
             self._exact = f"  exact {exact}"
             self._progress.note(f"step {event.step:,}: validation loss {event.loss:.4f}, exact match {exact}")
             return
-        if not self.tokens:
-            self._began = time.monotonic()
+        if not self.tokens:  # the clock starts with the first step, whose tokens do not count for the rate
+            self._began, self._first = time.monotonic(), event.tokens
         self.tokens += event.tokens
-        rate = self.tokens / max(time.monotonic() - self._began, 1e-9)
+        rate = (self.tokens - self._first) / max(time.monotonic() - self._began, 1e-9)
         if not math.isnan(event.loss):  # it was read
             self._loss = f"loss {event.loss:.4f}"
         details = f"{self._loss}{self._exact}  lr {event.lr:.1e}  {rate:,.0f} tokens/s"

@@ -30,7 +30,7 @@ def write_dataset(
     chunks and the held-out sequences. ``advance`` is called with the number of rows that were just drawn; ``rows`` are
     splits that are not to be sampled. If another cannot be filled, ``UsageError`` is raised.
     """
-    check_possible(config)
+    check_possible(config, rows or ())
     sizes, symbols, held_out = split_sizes(config), config.task.symbols, _HeldOut()
     files: dict[Split, dict[str, Any]] = {}
     counts: dict[int, dict[str, int]] = {}

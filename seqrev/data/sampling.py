@@ -3,7 +3,7 @@
 import functools
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -66,10 +66,12 @@ def sample(rng: np.random.Generator, split: Split, length: int, count: int, symb
     return found[:count]
 
 
-def check_possible(config: Config) -> None:
-    """Raise ``UsageError`` if a dataset cannot be filled, naming the split and how many sequences it has."""
+def check_possible(config: Config, given: Collection[Split] = ()) -> None:
+    """Raise ``UsageError`` if a split cannot be sampled, naming how many sequences it has; ``given`` splits need not be."""
     task = config.task
     for split, count in split_sizes(config).items():
+        if split in given:
+            continue
         limit = capacity(split, task)
         if not limit or (split != "train" and count > limit):
             raise UsageError(

@@ -32,11 +32,7 @@ class _NoRandomNumbers(TorchFunctionMode):
 
 
 def load_weights(model: Transformer, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Copy named arrays into a model; a shared weight has one name.
-
-    Raises:
-        KeyError, RuntimeError: names or shapes are not those of ``weight_shapes``.
-    """
+    """Copy named arrays into a model. Names and shapes must be those of ``weight_shapes``; a shared weight has one name."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(torch.from_numpy(weights[name].copy()))

@@ -9,10 +9,11 @@ The first process (rank 0) owns the run folder and speaks to the user.
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from seqrev.errors import TrainingError, UsageError
+from seqrev.system.signals import Interrupted
 from seqrev.system.text import shorten
 
 if TYPE_CHECKING:
@@ -120,6 +121,9 @@ def join(device: str) -> Iterator[Processes]:
     try:
         yield Processes(rank, size)
         _end_together(store, size)
+    except Interrupted:
+        _stop_after_first(store, rank)
+        raise
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error):
             raise ProcessLostError(
@@ -135,6 +139,15 @@ def _end_together(store: "Store", size: int) -> None:
     store.add("ended", 1)
     while store.add("ended", 0) < size:
         time.sleep(0.05)
+
+
+def _stop_after_first(store: "Store", rank: int) -> None:
+    """The first process saves: the others wait for it, because ``torchrun`` stops all when one has ended."""
+    with suppress(RuntimeError):  # the store is gone, and so is the first process
+        store.add("stopped", rank == 0)
+        last = time.monotonic() + 25.0  # torchrun kills after 30 seconds
+        while not store.add("stopped", 0) and time.monotonic() < last:
+            time.sleep(0.05)
 
 
 def _backend(device: str) -> str:

@@ -136,7 +136,7 @@ def training_bytes(config: Config, processes: int = 1) -> int:
 
 
 def check_fits(config: Config, device: str, processes: Processes = SINGLE_PROCESS) -> None:
-    """Refuse a training that this machine obviously cannot hold; to be asked before a folder is opened for it.
+    """Refuse a training that cannot work here, or that obviously needs more memory than a CPU machine has.
 
     Raises:
         UsageError: it takes more memory than there is, the device is not there, or a batch is too small for the processes.

@@ -4,9 +4,11 @@ Step ``i`` is a pure function of (configuration, seed, ``i``) and of the state b
 its dropout depend on nothing else. A training that is stopped and continued is therefore the same training.
 """
 
+import copy
 import math
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from seqrev.data.dataset import write_dataset
 from seqrev.data.sampling import check_possible, draw_split
 from seqrev.data.sequences import Sequences, example
 from seqrev.data.splits import Split
-from seqrev.errors import TrainingError
+from seqrev.errors import TrainingError, UsageError
 from seqrev.inference.evaluation import compare, greedy_answers
 from seqrev.inference.teacher_forcing import teacher_forced
 from seqrev.interpret.alignment import alignment_over
@@ -30,6 +32,7 @@ from seqrev.reverser import Reverser
 from seqrev.runs.folders import Run, open_run
 from seqrev.runs.record import now
 from seqrev.system.devices import choose_device
+from seqrev.task import check_sequence
 from seqrev.training.distributed import SINGLE_PROCESS, Processes
 from seqrev.training.events import SCORED, Event, Validation
 from seqrev.training.recorder import RunRecorder, environment
@@ -77,14 +80,15 @@ class Trainer:
             UsageError: a split cannot be filled, the device is not there, or a batch is too small for the processes.
         """
         self.config = config
+        if rows is not None:
+            _check_rows(rows, config)
         self.rows = rows or sample_rows(config)
         self.state = TrainingState(config, choose_device(device) if isinstance(device, str) else device, processes)
         self.history: list[Event] = []
         """All events so far, of this trainer."""
         self.seconds = 0.0
-        """Training time before this trainer's first event."""
+        """Training time so far."""
         self._batches = Batches(config, self.rows.train)
-        self._began: float | None = None
 
     def __repr__(self) -> str:
         return f"<Trainer: step {self.state.step:,} of {self.config.train.steps:,}>"
@@ -96,8 +100,8 @@ class Trainer:
 
     @property
     def reverser(self) -> Reverser:
-        """The model as it is now, in evaluation mode, ready to answer."""
-        return Reverser(self.config, self.state.model.eval())
+        """A copy of the model as it is now, ready to answer."""
+        return Reverser(self.config, copy.deepcopy(self.state.model).eval())
 
     def __iter__(self) -> "Trainer":
         return self
@@ -110,15 +114,15 @@ class Trainer:
         """
         if self.state.is_finished:
             raise StopIteration
-        if self._began is None:
-            self._began = time.monotonic() - self.seconds
+        began = time.monotonic()
         event: Event
         if self.state.validation_is_due:
             self.state.read()  # nothing is validated, or saved, that did not come from finite numbers
             event = validate(self.state, self.rows.validation)
         else:
             event = train_step(self.state, self._batches[self.state.step])
-        event = replace(event, seconds=round(time.monotonic() - self._began, 3))
+        self.seconds += time.monotonic() - began
+        event = replace(event, seconds=round(self.seconds, 3))
         self.history.append(event)
         return event
 
@@ -133,24 +137,27 @@ class Trainer:
 
         Raises:
             UsageError: the test split cannot be filled; no folder was opened.
+            TrainingError: the last step was not finite; no folder was opened.
             InputError, StorageError: the folder cannot be written.
         """
+        self.state.read()
         config, task = self._config_of_rows(), self.config.task
-        check_possible(config)
-        run = open_run(runs_dir, config)
         given: dict[Split, Sequence[Sequence[int]]] = {"validation": self.rows.validation}
         if self.rows.train is not None:
             given["train"] = self.rows.train
-        rows = {split: Sequences.from_lists(some, task.symbols, task.max_length) for split, some in given.items()}
+        check_possible(config, given)
+        longest = max(task.max_length, *(len(sequence) for some in given.values() for sequence in some))
+        rows = {split: Sequences.from_lists(some, task.symbols, longest) for split, some in given.items()}
+        run = open_run(runs_dir, config)
         with run.locked():
             manifest = write_dataset(config, run.data, rows=rows)
             run.record.begin_attempt(dataset_sha256=manifest["sha256"], parent=None, **environment(self.state))
             recorder = RunRecorder(run, self.state, example(self.rows.validation, PREFERRED_LENGTH), saved=-1)
-            for event in self.history:
-                recorder.append(event)
-            last = self.history[-1] if self.history else None
-            recorder.save(last if isinstance(last, Validation) else None)
-            recorder.close()
+            with closing(recorder):
+                for event in self.history:
+                    recorder.append(event)
+                last = self.history[-1] if self.history else None
+                recorder.save(last if isinstance(last, Validation) else None)
             status = "done" if self.state.is_finished else "interrupted"
             run.record.update(status=status, ended=now(), step=self.state.step)
         return run
@@ -161,6 +168,16 @@ class Trainer:
         if self.rows.train is not None:
             data["train"] = len(self.rows.train)
         return self.config.model_copy(update={"data": self.config.data.model_copy(update=data)})
+
+
+def _check_rows(rows: TrainingRows, config: Config) -> None:
+    """Raise ``UsageError`` if there are none, or a sequence does not fit the task."""
+    for some in (rows.train, rows.validation):
+        if some is not None and not len(some):
+            raise UsageError("There are no rows to train or to validate on.", "Trainer(config), which samples them")
+        if some is not None and not isinstance(some, Sequences):  # which come from a dataset
+            for sequence in some:
+                check_sequence(sequence, config.task.symbols, config.model.max_positions - 2)
 
 
 def sample_rows(config: Config) -> TrainingRows:

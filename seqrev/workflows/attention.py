@@ -77,6 +77,7 @@ def draw_over_time(
     """
     if out is not None:
         check_format(out, ("gif", *FORMATS))
+    run.check()
     shape = run.config().model
     check_layer_and_head(shape, "cross", view.layer, view.head)
     layer = view.layer or shape.decoder_layers

@@ -43,6 +43,7 @@ def generate(run: Run, advance: Callable[[int, int], None] = lambda done, total:
         done += rows
         advance(done, total)
 
+    run.check()
     with run.locked():
         manifest = write_dataset(config, run.data, count)
         status = {} if "started" in run.record.read() else {"status": "generated"}  # else it is that of a training

@@ -77,6 +77,8 @@ def train(
         Interrupted: on request; a checkpoint was saved.
     """
     observer = observer or Observer()
+    if isinstance(what, Run):
+        what.check()
     config = what if isinstance(what, Config) else what.config()
     check_fits(config, device, processes)
     run = new_run(what, runs_dir) if isinstance(what, Config) else what
@@ -179,9 +181,9 @@ def _loop(run: Run, trainer: Trainer, on_event: Callable[[Event], None], stop: S
             recorder.record(event)
             on_event(event)
     except Interrupted as signal:
-        stop.patient = False
         if signal.at_once:
             raise
+        stop.patient = True  # a first signal, which another process may have had, must not break off the save
         recorder.save()
         message = f"Stopped at step {state.step:,} of {trainer.config.train.steps:,}; nothing is lost."
         raise Interrupted(signal.signum, message, f"seqrev train --run {run}") from None

@@ -269,3 +269,10 @@ def test_without_tensorboard_nothing_is_trained_for_it(
     assert_refused(result, 2, "TensorBoard, an optional extra, is not installed", "pip install 'seqrev[tensorboard]'")
     assert [path.name for path in Path("runs").iterdir()] == ["001"]
     assert own_run.record.read() == before
+
+
+def test_an_extension_that_cannot_be_trained_here_changes_no_plan(own_run: Run, cli: Cli) -> None:
+    before = (own_run.path / "config.yaml").read_bytes()
+    result = cli("train", "--run", own_run, "--steps", 9_999, "--device", "abacus")
+    assert_refused(result, 2, "The device abacus is not available")
+    assert (own_run.path / "config.yaml").read_bytes() == before

@@ -168,7 +168,7 @@ def test_the_model_answers_at_any_step() -> None:
     training = trainer()
     for event in islice(training, 2):
         reverser = training.reverser
-        assert reverser.model is training.model is training.state.model
+        assert training.model is training.state.model
         assert not reverser.model.training
         (answer,) = reverser.decode([[1, 2]])
         assert reverser.reverse([1, 2]) == answer.output
@@ -209,3 +209,38 @@ def test_a_dataset_that_cannot_be_drawn_is_refused() -> None:
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="device"):
         Trainer(tiny(), ROWS, "tpu")
+
+
+def test_a_reverser_stays_as_it_was_while_training_goes_on() -> None:
+    training = trainer(train__steps=4, model__dropout=0.5)
+    next(training)
+    reverser = training.reverser
+    before = {name: weight.clone() for name, weight in reverser.model.named_parameters()}
+    next(training)
+    assert training.model.training
+    assert not reverser.model.training
+    assert same(before, dict(reverser.model.named_parameters()))
+    assert not same(before, dict(training.model.named_parameters()))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (TrainingRows([], ROWS.validation), "no rows"),
+        (TrainingRows(ROWS.train, []), "no rows"),
+        (TrainingRows([[1, 99]], ROWS.validation), "not in the vocabulary"),
+        (TrainingRows([[1] * 5_000], ROWS.validation), "has 5,000 symbols"),
+    ],
+)
+def test_rows_that_cannot_be_trained_on_are_refused_at_once(rows: TrainingRows, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        trainer(rows)
+
+
+def test_idle_time_between_events_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    training = trainer()
+    next(training)
+    clock[0] += 1000.0
+    assert next(training).seconds < 1.0

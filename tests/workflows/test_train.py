@@ -25,6 +25,7 @@ from seqrev.system.signals import Interrupted, StopRequest
 from seqrev.task import Array
 from seqrev.training.distributed import Processes
 from seqrev.training.events import Event
+from seqrev.workflows.generate import generate, new_run
 from seqrev.workflows.train import Observer, TrainingSummary, train, train_worker
 from tests.helpers import flip_byte, tiny_config
 from tests.workflows.training import assert_same_training, fresh, history
@@ -236,3 +237,12 @@ def test_processes_that_would_go_on_from_different_steps_are_refused(
     monkeypatch.setattr(processes, "largest", lambda value: 20)
     with pytest.raises(InputError, match="different steps"):
         train_worker("cpu", StopRequest(), processes)
+
+
+def test_a_run_of_another_schema_is_refused_from_python_too(tmp_path: Path) -> None:
+    run = new_run(tiny_config(), tmp_path)
+    run.record.path.write_text(json.dumps({**run.record.read(), "schema": 1}))
+    with pytest.raises(InputError, match="schema 1"):
+        train(run, "cpu")
+    with pytest.raises(InputError, match="schema 1"):
+        generate(run)
