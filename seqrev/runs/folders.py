@@ -38,7 +38,9 @@ class Run:
         """Raise ``InputError`` if ``run.json`` is damaged or of another version, or a folder is not one of its own."""
         self.record.read()
         for path in map(self.path.joinpath, FOLDERS):
-            if path.is_symlink() or (path.exists() and not path.is_dir()):
+            with storage_errors(path):
+                is_own = not path.is_symlink() and (path.is_dir() or not path.exists())
+            if not is_own:
                 raise InputError(f"{path} is not a folder of its own; a run keeps everything inside itself.")
 
     def config(self) -> Config:
