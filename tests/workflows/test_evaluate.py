@@ -9,6 +9,7 @@ import pytest
 from seqrev.data.dataset import load_split
 from seqrev.data.sampling import fresh_sequences
 from seqrev.errors import InputError, UsageError
+from seqrev.inference.evaluation import Protocol
 from seqrev.interpret.alignment import alignment_over
 from seqrev.reverser import Reverser, load
 from seqrev.runs.folders import Run
@@ -83,13 +84,13 @@ def test_several_models_are_compared_on_the_same_sequences(model: Reverser, trai
 
 
 @pytest.mark.parametrize("protocol", ["free", "length_given", "teacher_forced"])
-def test_beam_and_protocol_are_passed_on(model: Reverser, protocol: str) -> None:
+def test_beam_and_protocol_are_passed_on(model: Reverser, protocol: Protocol) -> None:
     beam = 2 if protocol == "free" else 1
     assert model.run is not None
-    (report,) = evaluate([model], beam=beam, protocol=protocol).reports  # type: ignore[arg-type]
+    (report,) = evaluate([model], beam=beam, protocol=protocol).reports
     assert (report["beam"], report["protocol"]) == (beam, protocol)
     test = load_split(model.run.data, "test", model.config)
-    expected = model.evaluate(test, beam, protocol).overall  # type: ignore[arg-type]
+    expected = model.evaluate(test, beam, protocol).overall
     assert math.isclose(report["exact_match"], expected.exact_match)
 
 
