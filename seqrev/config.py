@@ -107,7 +107,16 @@ class TrainConfig(_Section):
     batch_size: Million = _field(64, "Sequences in a batch.")
     lr: Number = _field(1.5e-3, "Highest learning rate of Adam, reached after the warm-up.", ge=0)
     warmup_steps: StrictInt = _field(50, "Steps over which the learning rate rises from zero.", ge=0, le=1_000_000_000)
+    schedule: Literal["linear", "cosine", "constant"] = _field(
+        "linear", "How the learning rate falls after that: linear, cosine, or constant (not at all)."
+    )
+    noise_warmup_steps: StrictInt = _field(
+        0, "Steps over which model.attention_noise rises from zero.", ge=0, le=1_000_000_000
+    )
     max_grad_norm: Number = _field(1.0, "Gradients are clipped to this L2 norm over all weights; 0: no clipping.", ge=0)
+    target_noise: Probability = _field(
+        0.0, "Share of the symbols that the decoder reads in training that are replaced by random ones."
+    )
     validate_every: Count = _field(250, "Steps between validations; each also saves a checkpoint.")
     log_every: Count = _field(10, "Steps between the training losses in metrics.jsonl.")
     precision: Literal["float32", "bfloat16"] = _field(

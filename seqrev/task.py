@@ -17,6 +17,7 @@ Array = NDArray[np.integer]
 
 PAD, BOS, EOS = 0, 1, 2
 FIRST_SYMBOL = 3
+ENDED = -1  # fills an array of symbols where a shorter sequence has ended
 EXTRAPOLATE_LONGEST = 131_070  # symbols that the model of configs/extrapolate.yaml takes
 
 
@@ -35,11 +36,18 @@ def alignment(sources: Array) -> Array:
 
 
 def apply_rule(sources: Array) -> Array:
-    """What the model should answer.
+    """What the model should answer, ``[..., longest]``; rows may be filled up with ``ENDED``.
 
-    >>> apply_rule(np.array([4, 8, 2, 9])).tolist()
-    [9, 2, 8, 4]
+    >>> apply_rule(np.array([[4, 8, 2, 9], [7, 1, -1, -1]])).tolist()
+    [[9, 2, 8, 4], [1, 7, -1, -1]]
     """
+    lengths = (sources != ENDED).sum(axis=-1)
+    if not (lengths == sources.shape[-1]).all():
+        answers = np.full_like(sources, ENDED)
+        for length in np.unique(lengths).tolist():
+            rows = lengths == length
+            answers[rows, :length] = apply_rule(sources[rows, :length])
+        return answers
     indices = alignment(sources)
     if sources.size and not any(indices.strides[:-1]):  # the same for every sequence: ten times as fast
         return sources.take(indices.flat[: sources.shape[-1]], axis=-1)
@@ -52,29 +60,16 @@ def vocabulary_size(symbols: int) -> int:
 
 
 def add_special_tokens(symbols: Array) -> NDArray[np.int64]:
-    """Symbols ``[..., length]`` to ids between ``<BOS>`` and ``<EOS>``, ``[..., length + 2]``.
+    """Symbols, ``[..., longest]``, to ids between ``<BOS>`` and ``<EOS>``, ``[..., longest + 2]``; ``ENDED`` to ``<PAD>``.
 
-    >>> add_special_tokens(np.array([4, 8, 2, 9])).tolist()
-    [1, 7, 11, 5, 12, 2]
-    """
-    edges = [(0, 0)] * (symbols.ndim - 1) + [(1, 1)]
-    ids = np.pad(symbols.astype(np.int64) + FIRST_SYMBOL, edges)
-    ids[..., 0], ids[..., -1] = BOS, EOS
-    return ids
-
-
-def pad_with_special_tokens(sequences: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    """Sequences of different lengths to one array of ids, padded at the end, ``[rows, longest + 2]``.
-
-    >>> pad_with_special_tokens([[4, 8, 2], [9]]).tolist()
+    >>> add_special_tokens(np.array([[4, 8, 2], [9, -1, -1]])).tolist()
     [[1, 7, 11, 5, 2], [1, 12, 2, 0, 0]]
     """
-    ids = np.full((len(sequences), max(map(len, sequences)) + 2), PAD)
-    ids[:, 0] = BOS
-    for row, sequence in zip(ids, sequences, strict=True):
-        row[1 : len(sequence) + 1] = sequence
-        row[1 : len(sequence) + 1] += FIRST_SYMBOL
-        row[len(sequence) + 1] = EOS
+    real = symbols != ENDED
+    ids = np.full((*symbols.shape[:-1], symbols.shape[-1] + 2), PAD)
+    ids[..., 0] = BOS
+    np.add(symbols, FIRST_SYMBOL, out=ids[..., 1:-1], where=real, dtype=ids.dtype)
+    np.put_along_axis(ids, real.sum(axis=-1, keepdims=True) + 1, EOS, axis=-1)
     return ids
 
 

@@ -1,48 +1,56 @@
-"""Training batches."""
+"""Training batches: row ``r`` of batch ``i`` is a pure function of the seed, ``i`` and ``r``."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seqrev.config import Config
-from seqrev.data.sampling import EPOCH, STREAM, available_lengths, sample
-from seqrev.data.sequences import group_by_length
+from seqrev.data.sampling import EPOCH, available_lengths, stream_lengths, stream_rows
+from seqrev.data.sequences import Sequences, smallest_integers
 from seqrev.task import Array
+
+ALL = slice(None)
 
 
 class Batches:
-    """Training batches; batch ``i`` is a pure function of configuration and ``i``.
+    """Training batches, which mix all lengths; any rows of any batch, without the others.
 
-    All sequences of a batch have the same length, so nothing is padded and no mask is needed. From a dataset, an epoch
-    shuffles the rows of each length, cuts them into full batches (the last one of a length is filled up from its
-    beginning), and shuffles the batches. From a stream, a batch is one random length and fresh sequences of it.
+    From a dataset, an epoch is a new random order of its rows, and a batch the next ``train.batch_size`` of them; the next
+    epoch begins where one ends, in the middle of a batch. From a stream, every row has a random length, and fresh symbols.
     """
 
     def __init__(self, config: Config, rows: Sequence[Sequence[int]] | None) -> None:
         """``rows``: the training split; None for a stream."""
         self._seed, self._size, self._task = config.seed, config.train.batch_size, config.task
-        self._by_length = {group.shape[1]: group for _, group in group_by_length(rows or ())}
+        if rows is not None and not isinstance(rows, Sequences):
+            rows = Sequences.from_lists(rows, config.task.symbols)
+        self._rows = rows
         self._lengths = available_lengths("train", config.task)
-        self._epoch_batches = sum(-(-len(group) // self._size) for group in self._by_length.values())
-        self._plan: tuple[int, list[tuple[int, Array]]] = (-1, [])
+        self._order: tuple[int, Array] = (-1, np.empty(0, int))  # of the epoch that was asked for last
 
-    def __getitem__(self, step: int) -> Array:
-        """The source sequences of batch ``step`` (from 0), symbols ``[batch_size, length]``."""
-        if not self._by_length:
-            rng = np.random.default_rng([self._seed, STREAM, step])
-            length = int(rng.choice(self._lengths))
-            return sample(rng, "train", length, self._size, self._task.symbols)
-        epoch, index = divmod(step, self._epoch_batches)
-        if self._plan[0] != epoch:
-            self._plan = (epoch, self._plan_epoch(epoch))
-        length, rows = self._plan[1][index]
-        return self._by_length[length][rows]
+    def lengths(self, step: int, part: slice = ALL) -> NDArray[np.integer]:
+        """The lengths of rows ``part`` of batch ``step`` (from 0)."""
+        if self._rows is not None:
+            return self._rows.lengths[self._indices(step)[part]]
+        return stream_lengths(self._seed, step, self._size, self._lengths)[part]
 
-    def _plan_epoch(self, epoch: int) -> list[tuple[int, Array]]:
-        rng = np.random.default_rng([self._seed, EPOCH, epoch])
-        batches: list[tuple[int, Array]] = []
-        for length, group in self._by_length.items():
-            count = -(-len(group) // self._size)
-            filled = np.resize(rng.permutation(len(group)), (count, self._size))
-            batches += [(length, rows) for rows in filled]
-        return [batches[index] for index in rng.permutation(len(batches))]
+    def rows(self, step: int, part: slice = ALL) -> Array:
+        """Rows ``part`` of batch ``step`` (from 0): symbols, ``[rows, longest]``, filled up with ``ENDED``."""
+        lengths = self.lengths(step, part)
+        if self._rows is not None:
+            return self._rows.padded[self._indices(step)[part], : lengths.max()]
+        first = range(self._size)[part].start
+        return stream_rows(self._seed, step, first, lengths, self._task)
+
+    def _indices(self, step: int) -> Array:
+        """Which rows of the dataset are in a batch."""
+        assert self._rows is not None
+        epochs, places = np.divmod(np.arange(step * self._size, (step + 1) * self._size), len(self._rows))
+        found = []
+        for epoch in np.unique(epochs).tolist():
+            if self._order[0] != epoch:
+                order = np.random.default_rng([self._seed, EPOCH, epoch]).permutation(len(self._rows))
+                self._order = epoch, order.astype(smallest_integers(len(order)))
+            found.append(self._order[1][places[epochs == epoch]])
+        return np.concatenate(found)

@@ -4,8 +4,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from seqrev.data.sequences import ENDED, Sequences, group_by_length, smallest_integers
-from seqrev.task import apply_rule
+from seqrev.data.sequences import Sequences, group_by_length, smallest_integers
+from seqrev.task import ENDED, apply_rule
 
 BLOCK = 1_048_576  # bytes that are read together
 

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from seqrev.errors import InputError, UsageError
 from seqrev.system.files import open_regular, read_lines
 from seqrev.system.text import shorten
-from seqrev.task import Array, apply_rule, check_sequence, parse_sequence
-
-ENDED = -1  # fills the array where a sequence has ended
+from seqrev.task import ENDED, Array, apply_rule, check_sequence, parse_sequence
 
 
 class Sequences(Sequence[list[int]]):
@@ -39,8 +37,9 @@ class Sequences(Sequence[list[int]]):
         return row
 
     @classmethod
-    def from_lists(cls, sequences: Sequence[Sequence[int]], symbols: int, longest: int) -> "Sequences":
-        """The same sequences as one array, ``[rows, longest]``."""
+    def from_lists(cls, sequences: Sequence[Sequence[int]], symbols: int, longest: int = 0) -> "Sequences":
+        """The same sequences as one array, of at least ``longest`` columns."""
+        longest = max([longest, *map(len, sequences)])
         padded = np.full((len(sequences), longest), ENDED, smallest_integers(symbols))
         for row, sequence in zip(padded, sequences, strict=True):
             row[: len(sequence)] = sequence

@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqrev.config import Config
-from seqrev.task import Array
+from seqrev.task import ENDED, Array
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 HELD_OUT = 10  # per cent of all sequences that belong to validation, and as many to test
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modulo 2⁶⁴
+_INVERSE = np.uint64(pow(0x9E3779B97F4A7C15, -1, 2**64))
 
 
 def split_of(sequences: Array) -> NDArray[np.int8]:
@@ -18,19 +20,25 @@ def split_of(sequences: Array) -> NDArray[np.int8]:
 
     So a test sequence of one run was not trained on in any other, whatever their seeds. The function is a 64-bit
     polynomial hash (multiply by an odd constant, add the symbol), finished with the mixer of SplitMix64 (Steele et al.
-    2014), taken modulo 100: 0–79 train, 80–89 validation, 90–99 test. From symbols, ``[rows, length]``, to indices into
-    ``SPLITS``, ``[rows]``.
+    2014), taken modulo 100: 0–79 train, 80–89 validation, 90–99 test. From symbols, ``[rows, longest]``, filled up with
+    ``ENDED``, to indices into ``SPLITS``, ``[rows]``.
     """
     percent = hash_rows(sequences) % np.uint64(100)
     return (percent >= 100 - 2 * HELD_OUT).astype(np.int8) + (percent >= 100 - HELD_OUT)
 
 
 def hash_rows(sequences: Array) -> NDArray[np.uint64]:
-    """The 64-bit hash of each row of ``[rows, length]``, ``[rows]``."""
-    length = sequences.shape[1]
-    powers = np.uint64(0x9E3779B97F4A7C15) ** np.arange(length, -1, -1, dtype=np.uint64)
-    mixed: NDArray[np.uint64] = length * powers[:1] + powers[1:].sum()  # it begins with the length; symbols count from one
-    mixed = mixed + np.einsum("rl,l->r", sequences, powers[1:], dtype=np.uint64, casting="unsafe")
+    """The 64-bit hash of each sequence of ``[rows, longest]``, whatever it is filled up to, ``[rows]``.
+
+    Of a sequence of n symbols it mixes ``n aⁿ + Σ (xᵢ + 1) aⁿ⁻¹⁻ⁱ``, computed as ``aⁿ (n + Σ (xᵢ + 1) b¹⁺ⁱ)``, where b is
+    the inverse of a: so the factors are the same for all rows, and ``ENDED``, which is -1, adds nothing.
+    """
+    exponents = np.arange(sequences.shape[1] + 1, dtype=np.uint64)
+    lengths = (sequences != ENDED).sum(axis=1)
+    inverse = _INVERSE ** exponents[1:]
+    mixed: NDArray[np.uint64] = lengths.astype(np.uint64) + inverse.sum()  # symbols count from one
+    mixed = mixed + np.einsum("rl,l->r", sequences, inverse, dtype=np.uint64, casting="unsafe")
+    mixed = mixed * (_FACTOR**exponents)[lengths]
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))

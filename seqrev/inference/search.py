@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from seqrev.data.sequences import Sequences
 from seqrev.errors import InputError
 from seqrev.inference.batching import Sources, buckets_for_decoding
 from seqrev.model.transformer import Transformer
-from seqrev.task import BOS, EOS, PAD, ids_to_symbols, pad_with_special_tokens
+from seqrev.task import BOS, EOS, PAD, add_special_tokens, ids_to_symbols
 
 MAX_EXTRA_TOKENS = 10  # that an answer may be longer than its source before it counts as endless
 
@@ -44,7 +45,8 @@ def decode(model: Transformer, sources: Sources, beam: int = 1, length_given: bo
     """
     answers: dict[int, Hypothesis] = {}
     for indices in buckets_for_decoding(sources, beam, model.vocabulary_size):
-        ids = torch.from_numpy(pad_with_special_tokens([sources[index] for index in indices])).to(model.device)
+        some = Sequences.from_lists([sources[index] for index in indices], model.vocabulary_size)
+        ids = torch.from_numpy(add_special_tokens(some.padded)).to(model.device)
         extra = 0 if length_given else 1 + MAX_EXTRA_TOKENS
         limits = [min(len(sources[index]) + extra, model.config.max_positions) for index in indices]
         found = beam_search(model, ids, limits, beam, length_given)

@@ -29,19 +29,19 @@ class AttentionOutput(NamedTuple):
     """Before dropout, ``[batch, head, tgt, src]``; None where they were not asked for."""
 
 
-def attention_scores(query: Tensor, key: Tensor, bias: Tensor | None = None, noise: float = 0.0) -> Tensor:
+def attention_scores(query: Tensor, key: Tensor, bias: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
     """How well each query fits each key: ``Q Kᵀ / √d_head`` (equation 1, inside the softmax), ``[batch, head, tgt, src]``.
 
     Args:
         query: ``[batch, head, tgt, d_head]``.
         key: ``[batch, head, src, d_head]``.
         bias: added to the scores, to which it broadcasts.
-        noise: standard deviation of Gaussian noise that is added to the scores.
+        noise: standard deviation of Gaussian noise that is added to the scores, a number.
     """
     scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-2, -1)
     if bias is not None:
         scores = scores + bias
-    if noise:
+    if noise is not None:
         scores = scores + noise * torch.randn_like(scores)
     return scores
 
@@ -100,6 +100,8 @@ class MultiHeadAttention(nn.Module):
     Self-attention and cross-attention are this one module: the states that attend (``states``) and those attended to
     (``context``) are arguments.
 
+    ``noise_scale``, from 0 to 1, multiplies the noise: it may grow during training (``train.noise_warmup_steps``).
+
     Every part is a module that a hook reaches (docs/hooks.md). Where a hook on ``softmax`` or ``dropout`` wants the
     weights, they are computed, however long the sequence.
     """
@@ -125,6 +127,8 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"d_model is {d_model}, which {heads} heads cannot share equally")
         self.heads = heads
         self.noise = noise
+        self.noise_scale: Tensor
+        self.register_buffer("noise_scale", torch.ones(()), persistent=False)
         self.q_proj = nn.Linear(d_model, d_model)
         self.k_proj = nn.Linear(d_model, d_model)
         self.v_proj = nn.Linear(d_model, d_model)
@@ -181,9 +185,10 @@ class MultiHeadAttention(nn.Module):
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: ScoreBias | None, need_weights: bool
     ) -> tuple[Tensor, Tensor | None]:
         """What each head finds, ``[batch, head, tgt, d_head]``, and the weights, if somebody wants them."""
-        noise, dropout = (self.noise, self.dropout.p) if self.training else (0.0, 0.0)
+        noise = self.noise * self.noise_scale if self.training and self.noise else None
+        dropout = self.dropout.p if self.training else 0.0
         rows, keys = query.shape[2], key.shape[2]
-        explicit = need_weights or noise > 0 or has_hooks(self.softmax) or has_hooks(self.dropout)
+        explicit = need_weights or noise is not None or has_hooks(self.softmax) or has_hooks(self.dropout)
         fused = not explicit and (query.device.type in FUSED_DEVICES or (rows > 1 and rows * keys >= FUSED_SCORES))
         block = rows
         if not (explicit or torch.is_grad_enabled() or (fused and bias is None)):

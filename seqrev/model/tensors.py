@@ -7,7 +7,10 @@ from seqrev.task import Array, add_special_tokens, apply_rule
 
 
 def to_tensors(sources: Array, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Symbols ``[rows, length]`` to source and target ids ``[rows, length + 2]``, each from ``<BOS>`` to ``<EOS>``."""
+    """Symbols ``[rows, longest]`` to source and target ids ``[rows, longest + 2]``, each from ``<BOS>`` to ``<EOS>``.
+
+    Rows may be filled up with ``ENDED``, which becomes ``<PAD>``.
+    """
     source = torch.from_numpy(add_special_tokens(sources))
     target = torch.from_numpy(add_special_tokens(apply_rule(sources)))
     if device.type == "cuda":  # a copy from pinned memory does not keep the program waiting

@@ -101,6 +101,12 @@ class Transformer(nn.Module):
         return AttentionMaps(memory.weights, decoded.self_weights, decoded.cross_weights)
 
     @torch.no_grad()
+    def scale_noise(self, scale: float) -> None:
+        """Which share of ``attention_noise`` training adds from now on, from 0 to 1."""
+        for layer in self.decoder.layers:
+            layer.cross_attention.noise_scale.fill_(scale)
+
+    @torch.no_grad()
     def _initialise(self) -> None:
         """Embeddings first, then the linear layers: the order is part of what a seed means."""
         for module in self.modules():

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
     from torch.nn import Module
 
-    from seqrev.task import Array
-
 
 class ProcessLostError(TrainingError):
     """Another process of this training has ended."""
@@ -47,9 +45,9 @@ class Processes:
                 f"--set train.batch_size={self.size}",
             )
 
-    def shard(self, batch: "Array") -> "Array":
-        """This process's rows of a global batch. Those of all ranks, one after the other, are the batch."""
-        return batch[self.rank * len(batch) // self.size : (self.rank + 1) * len(batch) // self.size]
+    def share(self, batch_size: int) -> slice:
+        """This process's rows of a batch. Those of all ranks, one after the other, are the batch."""
+        return slice(self.rank * batch_size // self.size, (self.rank + 1) * batch_size // self.size)
 
     def replicate(self, model: "Module") -> "Module":
         """The model as training calls it: after a backward pass every process has the mean of all gradients."""
@@ -57,7 +55,7 @@ class Processes:
             return model
         from torch.nn.parallel import DistributedDataParallel
 
-        return DistributedDataParallel(model, gradient_as_bucket_view=True)
+        return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
 
     def mean(self, value: "torch.Tensor") -> "torch.Tensor":
         """The mean of a number over all processes, on its device."""

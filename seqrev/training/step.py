@@ -8,47 +8,65 @@ from torch import Tensor
 from torch.nn import functional
 
 from seqrev.model.tensors import to_tensors
-from seqrev.task import PAD, Array
+from seqrev.task import ENDED, FIRST_SYMBOL, PAD, Array
 from seqrev.training.events import Step
-from seqrev.training.schedule import is_logged, learning_rate
+from seqrev.training.schedule import is_logged, learning_rate, noise_scale
 from seqrev.training.state import TrainingState
 
 
-def train_step(state: TrainingState, sources: Array) -> Step:
-    """Take one step on a batch of equally long sequences, ``[rows, length]``; each process computes its share of it.
+def train_step(state: TrainingState, sources: Array, tokens: int | None = None) -> Step:
+    """Take one step on a batch of sequences, ``[rows, longest]``, filled up with ``ENDED``.
 
-    The gradient is that of the mean over the whole batch, however many processes there are. Dropout and noise are drawn
-    from (seed, step, rank): they are not the same for another number of processes, all else is, to rounding.
+    With several processes, ``sources`` are this one's rows, and ``tokens`` the target tokens of all: the gradient is that
+    of the mean over the whole batch, however many processes there are. Dropout and noise are drawn from (seed, step,
+    rank): they are not the same for another number of processes, all else is, to rounding.
 
     Raises:
         TrainingError: the loss or the gradient is not finite; on a GPU, here or at one of the next steps, until the next
             one that is logged.
     """
     config, processes = state.config.train, state.processes
-    shard = processes.shard(sources)
-    source, target = to_tensors(shard, state.device)
+    source, target = to_tensors(sources, state.device)
+    own_tokens = int((sources != ENDED).sum()) + len(sources)  # with <EOS>
+    tokens = own_tokens if tokens is None else tokens
+    padded = own_tokens < sources.size + len(sources)
     lr = learning_rate(state.step, config)
     if not state.model.training:  # asked first, because setting it in every part takes 1 % of a step
         state.model.train()
+    if config.noise_warmup_steps:
+        state.model.scale_noise(noise_scale(state.step, config))
     with torch.random.fork_rng(devices=[state.device] if state.device.type == "cuda" else []):
         seed = torch.default_generator.manual_seed if state.device.type == "cpu" else torch.manual_seed
         seed(step_seed(state.config.seed, state.step, processes.rank))  # the latter is slow on a CPU
+        read = replace_symbols(target[:, :-1], config.target_noise, state.model.vocabulary_size)
         with torch.autocast(state.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            logits = state.replica(source, target[:, :-1], padded=False)
+            logits = state.replica(source, read, padded=padded)
         loss = token_loss(logits.float(), target[:, 1:])
-        loss = loss * (processes.size * len(shard) / len(sources))  # so that the mean over processes is that over all rows
+        loss = loss * (processes.size * own_tokens / tokens)  # so that the mean over processes is that over all tokens
         state.optimizer.zero_grad()
         torch.autograd.backward(loss)
     norm = torch.nn.utils.clip_grad_norm_(state.optimizer.parameters, config.max_grad_norm or math.inf)
     state.update(lr, processes.mean(loss.detach()), norm)
     read_now = state.reading_is_free or is_logged(state.step, config)
     value, gradient_norm = state.read() if read_now else (math.nan, math.nan)
-    return Step(state.step, value, lr, gradient_norm, len(sources) * (target.shape[1] - 1))
+    return Step(state.step, value, lr, gradient_norm, tokens)
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
     """What the random numbers of a step begin with. Rank 0 has the same as a single process."""
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def replace_symbols(ids: Tensor, share: float, vocabulary_size: int) -> Tensor:
+    """A random share of the symbols replaced by random symbols, ids ``[batch, tgt]`` to the same shape.
+
+    A decoder that reads them cannot rely on what was emitted before, and has to know how far it is: "word dropout" (Bowman
+    et al., "Generating Sentences from a Continuous Space", 2016), with random symbols in the gaps.
+    """
+    if not share:
+        return ids
+    chosen = (torch.rand(ids.shape, device=ids.device) < share) & (ids >= FIRST_SYMBOL)
+    return torch.where(chosen, torch.randint_like(ids, FIRST_SYMBOL, vocabulary_size), ids)
 
 
 def token_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -32,9 +32,10 @@ from seqrev.reverser import Reverser
 from seqrev.runs.folders import Run, open_run
 from seqrev.runs.record import now
 from seqrev.system.devices import choose_device
+from seqrev.system.threads import limit_threads
 from seqrev.task import check_sequence
 from seqrev.training.distributed import SINGLE_PROCESS, Processes
-from seqrev.training.events import SCORED, Event, Validation
+from seqrev.training.events import SCORED, Event, Step, Validation
 from seqrev.training.recorder import RunRecorder, environment
 from seqrev.training.state import TrainingState
 from seqrev.training.step import train_step
@@ -115,16 +116,21 @@ class Trainer:
         if self.state.is_finished:
             raise StopIteration
         began = time.monotonic()
-        event: Event
-        if self.state.validation_is_due:
-            self.state.read()  # nothing is validated, or saved, that did not come from finite numbers
-            event = validate(self.state, self.rows.validation)
-        else:
-            event = train_step(self.state, self._batches[self.state.step])
+        with limit_threads(self.config.train.threads):
+            event = self._validate() if self.state.validation_is_due else self._train_step()
         self.seconds += time.monotonic() - began
         event = replace(event, seconds=round(self.seconds, 3))
         self.history.append(event)
         return event
+
+    def _validate(self) -> Validation:
+        self.state.read()  # nothing is validated, or saved, that did not come from finite numbers
+        return validate(self.state, self.rows.validation)
+
+    def _train_step(self) -> Step:
+        step, share = self.state.step, self.state.processes.share(self.config.train.batch_size)
+        tokens = int(self._batches.lengths(step).sum()) + self.config.train.batch_size  # with <EOS>
+        return train_step(self.state, self._batches.rows(step, share), tokens)
 
     def save(self, runs_dir: str | Path | None = None) -> Run:
         """Write a new run: the dataset, the metrics, and a checkpoint of the model as it is now.
@@ -151,7 +157,9 @@ class Trainer:
         run = open_run(runs_dir, config)
         with run.locked():
             manifest = write_dataset(config, run.data, rows=rows)
-            run.record.begin_attempt(dataset_sha256=manifest["sha256"], parent=None, **environment(self.state))
+            with limit_threads(self.config.train.threads):
+                known = environment(self.state)
+            run.record.begin_attempt(dataset_sha256=manifest["sha256"], parent=None, **known)
             recorder = RunRecorder(run, self.state, example(self.rows.validation, PREFERRED_LENGTH), saved=-1)
             with closing(recorder):
                 for event in self.history:

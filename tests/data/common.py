@@ -8,7 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from seqrev.config import Config, load_config
-from seqrev.data.sequences import ENDED, Sequences
+from seqrev.data.sequences import Sequences
+from seqrev.task import ENDED, Array
 
 SMALL = ("task.symbols=6", "task.max_length=5", "data.train=700", "data.validation=60", "data.test=50")
 few = settings(max_examples=25, deadline=None)
@@ -23,6 +24,11 @@ def small_config(*overrides: str) -> Config:
 def read_rows(folder: Path, split: str) -> list[dict[str, list[int]]]:
     """The rows of a split, read line by line."""
     return [json.loads(line) for line in (folder / f"{split}.jsonl").read_text().splitlines()]
+
+
+def to_lists(rows: Array) -> list[list[int]]:
+    """The sequences of an array that is filled up with ``ENDED``."""
+    return [[symbol for symbol in row if symbol != ENDED] for row in rows.tolist()]
 
 
 def split_by_hand(sequence: list[int]) -> str:

@@ -5,14 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqrev.data.sequences import Sequences
 from seqrev.data.splits import SPLITS, split_of, split_sizes
 from tests.data.common import few, small_config, split_by_hand
 
 
 @few
-@given(st.lists(st.lists(st.integers(0, 999_999), min_size=7, max_size=7), min_size=1, max_size=20))
-def test_the_split_is_a_function_of_the_sequence_alone(rows: list[list[int]]) -> None:
-    together = [SPLITS[index] for index in split_of(np.array(rows, dtype=np.int32))]
+@given(
+    st.lists(st.lists(st.integers(0, 999_999), min_size=1, max_size=9), min_size=1, max_size=20),
+    st.integers(0, 12),
+)
+def test_the_split_is_a_function_of_the_sequence_alone(rows: list[list[int]], longest: int) -> None:
+    padded = Sequences.from_lists(rows, 1_000_000, longest).padded
+    together = [SPLITS[index] for index in split_of(padded)]
     assert together == [split_by_hand(row) for row in rows]
     assert together == [SPLITS[int(split_of(np.array([row], dtype=np.int64))[0])] for row in rows]
 

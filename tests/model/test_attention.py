@@ -235,7 +235,7 @@ def test_noise_is_added_to_the_scores_with_the_deviation_that_is_asked_for(noise
     query, key = draw(1, 2, 40, 6), draw(1, 2, 60, 6, seed=1)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        added = attention_scores(query, key, noise=noise) - attention_scores(query, key)
+        added = attention_scores(query, key, noise=torch.tensor(noise)) - attention_scores(query, key)
     assert float(added.std()) == pytest.approx(noise, rel=0.05)
     assert float(added.mean()) == pytest.approx(0, abs=0.05 * noise)
 
@@ -243,7 +243,7 @@ def test_noise_is_added_to_the_scores_with_the_deviation_that_is_asked_for(noise
 def test_noise_opens_no_mask() -> None:
     query, key, mask = draw(BATCH, HEADS, TGT, D_HEAD), draw(BATCH, HEADS, SRC, D_HEAD), make_mask("random")
     assert mask is not None
-    weights = masked_softmax(attention_scores(query, key, noise=100.0), mask)
+    weights = masked_softmax(attention_scores(query, key, noise=torch.tensor(100.0)), mask)
     assert (weights[~mask] == 0).all()
     assert_close(weights.sum(-1), torch.ones(BATCH, HEADS, TGT, dtype=torch.float64))
 

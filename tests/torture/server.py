@@ -25,7 +25,7 @@ from tests.torture.shim import CHANGES, Call, watching
 
 POINTS = {
     "generation": ("seqrev.workflows.generate", "write_dataset"),
-    "epoch": ("seqrev.data.batches", "Batches._plan_epoch"),
+    "epoch": ("seqrev.data.batches", "Batches._indices"),
     "training": ("seqrev.training.trainer", "train_step"),
     "validation": ("seqrev.training.trainer", "greedy_answers"),
     "saving": ("seqrev.training.recorder", "save_checkpoint"),

@@ -1,5 +1,6 @@
 """Several processes that train one model: the same batches, the same losses, one run folder, one fate."""
 
+import itertools
 import json
 import shutil
 import signal
@@ -26,10 +27,11 @@ from seqrev.runs.checkpoints import list_checkpoints
 from seqrev.runs.folders import Run
 from seqrev.runs.metrics import read_metrics
 from seqrev.system.signals import Interrupted
-from seqrev.task import Array
+from seqrev.task import ENDED, Array
 from seqrev.training.distributed import SINGLE_PROCESS, Processes, ProcessLostError, is_first, join
 from seqrev.training.state import TrainingState, checkpoint_shapes
 from seqrev.training.step import step_seed, train_step
+from tests.data.common import to_lists
 from tests.helpers import Cli, Result, child_environment, flip_byte, run_main, settings, tiny_config
 
 SHORT = ("train.steps=40", "train.validate_every=20", "train.log_every=1", "train.batch_size=31", "data.train=200")
@@ -54,8 +56,9 @@ def test_the_shards_of_all_processes_are_the_global_batch_in_order(
     rows = None if stream else [[n % 5] * (n % 4 + 1) for n in range(70)]
     whole, ranks = Batches(config, rows), [Batches(config, rows) for _ in range(size)]  # each process has its own
     for step in range(first, first + 3):  # from any step on: as after a resume
-        shards = [Processes(rank, size).shard(batches[step]) for rank, batches in enumerate(ranks)]
-        np.testing.assert_array_equal(np.concatenate(shards), whole[step])
+        parts = [Processes(rank, size).share(batch_size) for rank in range(size)]
+        shards = [to_lists(batches.rows(step, part)) for batches, part in zip(ranks, parts, strict=True)]
+        assert list(itertools.chain(*shards)) == to_lists(whole.rows(step))
         assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
@@ -71,11 +74,15 @@ class OneOfMany(Processes):
 
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_the_mean_over_processes_is_the_gradient_of_the_mean_over_all_rows(size: int) -> None:
-    config, batch = tiny_config("train.max_grad_norm=0"), np.arange(35).reshape(7, 5) % 5  # 7 rows: never the same for all
+    """Seven rows are never the same number for all, and of different lengths: nor are tokens."""
+    config, batch = tiny_config("train.max_grad_norm=0"), np.arange(35).reshape(7, 5) % 5
+    batch[[0, 2, 3], 2:] = ENDED
+    batch[5, 4:] = ENDED
+    tokens = int((batch != ENDED).sum()) + 7
 
     def gradients(processes: Processes, rows: Array) -> tuple[float, list[torch.Tensor]]:
         state = TrainingState(config, processes=processes)
-        loss = train_step(state, rows).loss
+        loss = train_step(state, rows[processes.share(7)], tokens).loss
         return loss, [parameter.grad for parameter in state.model.parameters() if parameter.grad is not None]
 
     loss, whole = gradients(SINGLE_PROCESS, batch)
@@ -88,7 +95,7 @@ def test_the_mean_over_processes_is_the_gradient_of_the_mean_over_all_rows(size:
 
 def test_a_step_reports_all_tokens_of_the_batch() -> None:
     state = TrainingState(tiny_config(), processes=OneOfMany(1, 3))
-    assert train_step(state, np.zeros((7, 4), np.int32)).tokens == 7 * 5
+    assert train_step(state, np.zeros((2, 4), np.int32), tokens=7 * 5).tokens == 7 * 5
 
 
 def test_every_rank_has_randomness_of_its_own_and_the_first_that_of_a_process_alone() -> None:

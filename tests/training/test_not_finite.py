@@ -87,7 +87,7 @@ def test_a_device_that_is_not_waited_for_keeps_the_weights_until_it_is_asked(
     config = tiny(train__log_every=4, train__validate_every=6)
     expected = TrainingState(config)
     while expected.step < bad - 1:
-        train_step(expected, Batches(config, ROWS.train)[expected.step])
+        train_step(expected, Batches(config, ROWS.train).rows(expected.step))
     training = Trainer(config, ROWS, "cpu")
     state = training.state
     state.reading_is_free = False

@@ -22,7 +22,6 @@ from seqrev.runs.folders import Run
 from seqrev.runs.metrics import read_metrics
 from seqrev.system.files import write_json
 from seqrev.system.signals import Interrupted, StopRequest
-from seqrev.task import Array
 from seqrev.training.distributed import Processes
 from seqrev.training.events import Event
 from seqrev.workflows.generate import generate, new_run
@@ -201,18 +200,18 @@ class OneOfMany(Processes):
 
 
 def test_another_process_trains_along_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, processes, shards = fresh(tmp_path), OneOfMany(1, 2), []
+    run, processes, shares = fresh(tmp_path), OneOfMany(1, 2), []
     processes.run = str(run)
 
-    def shard(batch: Array) -> Array:
-        shards.append(Processes.shard(processes, batch))
-        return shards[-1]
+    def share(batch_size: int) -> slice:
+        shares.append(Processes.share(processes, batch_size))
+        return shares[-1]
 
-    monkeypatch.setattr(processes, "shard", shard)
+    monkeypatch.setattr(processes, "share", share)
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     train_worker("cpu", StopRequest(), processes)
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
-    assert [len(rows) for rows in shards] == [16] * 60
+    assert shares == [slice(16, 32)] * 60
 
 
 def test_another_process_stops_where_all_agree_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
