@@ -20,6 +20,7 @@ from seqrev.runs.checkpoints import Checkpoint, best_first, largest_file
 from seqrev.runs.folders import Run, find_run
 from seqrev.system.devices import choose_device
 from seqrev.system.resources import check_memory
+from seqrev.system.threads import limit_threads
 from seqrev.task import check_sequence, vocabulary_size
 
 
@@ -28,7 +29,8 @@ class Reverser:
     """A trained model, ready to answer.
 
     Every method refuses an empty sequence, a symbol out of range, and more symbols than the model can take, with a
-    ``UsageError``. A beam of 1 is greedy decoding.
+    ``UsageError``. A beam of 1 is greedy decoding. All compute with the threads that the run was trained with
+    (``train.threads``); those of the caller are the same afterwards.
     """
 
     config: Config
@@ -59,12 +61,14 @@ class Reverser:
     def decode(self, sequences: Sequence[Sequence[int]], beam: int = 1) -> list[Hypothesis]:
         """Answers with their log-probabilities, in order."""
         self._check(sequences)
-        return decode(self.model, sequences, beam)
+        with limit_threads(self.config.train.threads):
+            return decode(self.model, sequences, beam)
 
     def evaluate(self, sequences: Sequence[Sequence[int]], beam: int = 1, protocol: Protocol = "free") -> Evaluation:
         """Count what the model gets exactly right; ``protocol`` as in ``seqrev.inference.evaluation.evaluate``."""
         self._check(sequences)
-        return evaluate(self.model, sequences, beam, protocol)
+        with limit_threads(self.config.train.threads):
+            return evaluate(self.model, sequences, beam, protocol)
 
     def attention(self, sequence: Sequence[int], beam: int = 1) -> Attention:
         """The answer to one sequence, and where every layer and head looked.
@@ -73,7 +77,8 @@ class Reverser:
             UsageError: also where the maps would take too much memory.
         """
         self._check([sequence])
-        return record_attention(self.model, sequence, beam)
+        with limit_threads(self.config.train.threads):
+            return record_attention(self.model, sequence, beam)
 
     def _check(self, sequences: Sequence[Sequence[int]]) -> None:
         for sequence in sequences:

@@ -15,6 +15,7 @@ from seqrev.plotting.attention import draw_attention, draw_page, draw_snapshot, 
 from seqrev.plotting.export import FORMATS, check_format, save_animation, save_arrays, save_figure, save_page
 from seqrev.reverser import Reverser
 from seqrev.runs.folders import Run
+from seqrev.system.threads import limit_threads
 from seqrev.workflows.evaluate import run_of
 
 
@@ -92,7 +93,9 @@ def draw_over_time(
 
 def report(model: Reverser) -> HeadReport:
     """What every head does, over the test split of the model's run; an ``InputError`` where that is missing or damaged."""
-    return report_heads(model.model, load_split(run_of(model).data, "test", model.config))
+    rows = load_split(run_of(model).data, "test", model.config)
+    with limit_threads(model.config.train.threads):
+        return report_heads(model.model, rows)
 
 
 def held_out_example(model: Reverser) -> list[int]:

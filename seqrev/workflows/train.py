@@ -6,8 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from seqrev.config import Config
 from seqrev.data.dataset import load_split
 from seqrev.data.sequences import example
@@ -22,6 +20,7 @@ from seqrev.runs.record import now
 from seqrev.system.files import read_json
 from seqrev.system.resources import check_disk
 from seqrev.system.signals import Interrupted, StopRequest
+from seqrev.system.threads import limit_threads
 from seqrev.training.distributed import SINGLE_PROCESS, Processes
 from seqrev.training.events import Event, Validation
 from seqrev.training.recorder import RunRecorder, environment
@@ -93,7 +92,8 @@ def train(
             missing = max(1, KEEP + 2 - len(list_checkpoints(run.checkpoints)))
             check_disk(run.path, missing * needed, f"Keeping checkpoints of {run}")
             trainer, parent = _prepare(run, device, processes, observer)
-            return _attempt(run, trainer, parent, observer)
+            with limit_threads(config.train.threads):
+                return _attempt(run, trainer, parent, observer)
     except StorageError as error:
         raise StorageError(str(error), f"df -h, to see what is free; then seqrev train --run {run}") from None
 
@@ -115,8 +115,6 @@ def _prepare(run: Run, device: str, processes: Processes, observer: Observer) ->
     config = run.config()
     train_rows = None if config.data.stream else load_split(run.data, "train", config)
     rows = TrainingRows(train_rows, load_split(run.data, "validation", config))
-    if config.train.threads:
-        torch.set_num_threads(config.train.threads)
     trainer = Trainer(config, rows, device, processes)
     parent = _restore(run, trainer, observer.on_warning)
     step = trainer.state.step
