@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 HELP = "seqrev evaluate --help"
 SYMBOLS_SHOWN = 40  # of a mistake
+LINES_SHOWN = 100  # mistakes
 
 
 def command(
     run: Annotated[
-        list[str] | None, Option(metavar="RUN", help="runs/001, 001, 1 or latest; with --lengths it may be repeated.")
+        list[str] | None,
+        Option(metavar="RUN", help="runs/001, 1, latest or pretrained; repeated with --lengths."),
     ] = None,
     split: Annotated[Literal["train", "validation", "test"] | None, Option(help="Of the dataset; left out: test.")] = None,
     file: Annotated[Path | None, Option(help="Your own sequences: one a line, or JSONL rows with src.")] = None,
@@ -26,6 +28,12 @@ def command(
     count: Annotated[
         int | None, Option(min=1, max=1_000_000, help="With --lengths: sequences of each; left out: 64.")
     ] = None,
+    exhaustive: Annotated[
+        int | None, Option(min=1, max=1_000_000, metavar="N", help="Every sequence of up to N symbols.")
+    ] = None,
+    families: Annotated[
+        bool, Option("--families", help="Constant, alternating, two symbols, palindromes, sorted; each mistake is listed.")
+    ] = False,
     length_given: Annotated[
         bool, Option("--length-given", help="Stop every answer at the right length; <EOS> is not asked for.")
     ] = False,
@@ -42,7 +50,10 @@ def command(
 
     It answers freely and must end by itself; overall, by length, and by kind of error.
     """
-    refuse_together(HELP, {"--split": split, "--file": file, "--lengths": lengths})
+    refuse_together(
+        HELP,
+        {"--split": split, "--file": file, "--lengths": lengths, "--exhaustive": exhaustive, "--families": families},
+    )
     refuse_together(HELP, {"--length-given": length_given, "--teacher-forced": teacher_forced})
     refuse_together(HELP, {"--beam": beam > 1, "--teacher-forced": teacher_forced})
     if count is not None and lengths is None:
@@ -55,8 +66,8 @@ def command(
 
     from seqrev.workflows import evaluate as workflow
 
-    sequences = workflow.EvaluationSet(split or "test", file, lengths, count or 64)
-    with console.progress("lengths") as progress:
+    sequences = workflow.EvaluationSet(split or "test", file, lengths, count or 64, exhaustive, families)
+    with console.progress("families" if families else "sequences" if exhaustive else "lengths") as progress:
         outcome = workflow.evaluate(models, sequences, beam, protocol, progress.update)
     reports = outcome.reports
     document = reports[0] if len(reports) == 1 else {"runs": reports}
@@ -72,27 +83,39 @@ def command(
         raise outcome.failure
     worst = min(report["exact_match"] for report in reports)
     if min_exact is not None and not worst >= min_exact:  # nor with NaN is the gate open
+        config = models[0].run and models[0].run.path / "config.yaml"
         raise QualityError(
             f"The exact match is {worst:.4f}, and at least {min_exact} was asked for.",
-            f"seqrev train --config {models[0].run}/config.yaml --set train.steps={2 * models[0].config.train.steps}",
+            f"seqrev train --config {config} --set train.steps={2 * models[0].config.train.steps}",
         )
 
 
 def _print(console: Console, report: dict[str, Any]) -> None:
+    """The table, the anti-diagonal, and the mistakes."""
     console.line(f"{report['run']}, step {report['step']:,}, {report['protocol'].replace('_', ' ')}")
-    columns = {"length": ",", "sequences": ",", "exact match": ".4f", "95 %": "", "tokens": ".4f"}
+    every = "exhaustive" in report or "families" in report
+    first = "family" if "families" in report else "length"
+    columns = {first: ",", "sequences": ",", "exact match": ".4f", "95 %": "", "tokens": ".4f"}
     columns |= {"early": ",", "over": ",", "wrong": ","}
     rows = []
-    for row in ({"length": "all", **report}, *report["by_length"]):
-        interval = "{:.3f}-{:.3f}".format(*row["interval"])
+    for row in ({**report, first: "all"}, *report.get("families", report["by_length"])):
+        interval = "-" if every else "{:.3f}-{:.3f}".format(*row["interval"])  # that of a sample
         shares = (row["exact_match"], interval, row["token_accuracy"])
-        rows.append((row["length"], row["sequences"], *shares, *row["errors"].values()))
+        rows.append((row[first], row["sequences"], *shares, *row["errors"].values()))
     console.table(columns, rows)
     for score in report.get("anti_diagonal", ())[:1]:
         console.data(f"anti-diagonal (head mean, last decoder layer): mass {score['mass']:.3f}, hit {score['hit']:.3f}")
-    for mistake in report["mistakes"]:
-        console.data("\n" + mistake["kind"].replace("_", " "))
-        for name in ("source", "expected", "output"):
-            symbols = mistake[name]
-            more = f" … ({len(symbols):,} symbols)" if len(symbols) > SYMBOLS_SHOWN else ""
-            console.data(f"  {name:8}  {' '.join(map(str, symbols[:SYMBOLS_SHOWN]))}{more}")
+    shown = report["mistakes"][:LINES_SHOWN]
+    for mistake in shown:
+        source, expected, output = (_shorten(mistake[name]) for name in ("source", "expected", "output"))
+        kind = mistake["kind"].replace("_", " ")
+        one_line = f"wrong: {source} -> {output} ({kind})"
+        console.data(one_line if every else f"\n{kind}\n  source    {source}\n  expected  {expected}\n  output    {output}")
+    wrong = sum(report["errors"].values())
+    if every and wrong > len(shown):
+        console.data(f"and {wrong - len(shown):,} more")
+
+
+def _shorten(sequence: list[int]) -> str:
+    more = f" … ({len(sequence):,} symbols)" if len(sequence) > SYMBOLS_SHOWN else ""
+    return " ".join(map(str, sequence[:SYMBOLS_SHOWN])) + more

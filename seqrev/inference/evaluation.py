@@ -56,6 +56,15 @@ class Counts:
         # Of none, and of all, one end is known exactly, and rounding would miss it.
         return middle - reach if share > 0 else 0.0, middle + reach if share < 1 else 1.0
 
+    def add(self, other: "Counts") -> None:
+        """Count those of another set as well."""
+        self.sequences += other.sequences
+        self.exact += other.exact
+        self.tokens += other.tokens
+        self.right_tokens += other.right_tokens
+        for kind, count in other.errors.items():
+            self.errors[kind] += count
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return {
@@ -74,7 +83,9 @@ class Evaluation:
     overall: Counts = field(default_factory=Counts)
     by_length: dict[int, Counts] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
-    """The first few wrong answers."""
+    """The first wrong answers."""
+    kept: int = KEPT_MISTAKES
+    """How many of them."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as the command line prints and saves them."""
@@ -85,16 +96,16 @@ class Evaluation:
         }
 
     def merge(self, other: "Evaluation") -> None:
-        """Take over an evaluation on other lengths."""
-        for name in ("sequences", "exact", "tokens", "right_tokens"):
-            setattr(self.overall, name, getattr(self.overall, name) + getattr(other.overall, name))
-        for kind, count in other.overall.errors.items():
-            self.overall.errors[kind] += count
-        self.by_length.update(other.by_length)
-        self.mistakes = (self.mistakes + other.mistakes)[:KEPT_MISTAKES]
+        """Take over an evaluation on other sequences."""
+        self.overall.add(other.overall)
+        for length, counts in other.by_length.items():
+            self.by_length.setdefault(length, Counts()).add(counts)
+        self.mistakes = (self.mistakes + other.mistakes)[: self.kept]
 
 
-def evaluate(model: Transformer, sources: Sources, beam: int = 1, protocol: Protocol = "free") -> Evaluation:
+def evaluate(
+    model: Transformer, sources: Sources, beam: int = 1, protocol: Protocol = "free", kept: int = KEPT_MISTAKES
+) -> Evaluation:
     """Let the model answer every source, at least one, and compare with what the task asks for.
 
     Args:
@@ -102,15 +113,16 @@ def evaluate(model: Transformer, sources: Sources, beam: int = 1, protocol: Prot
         protocol: ``free``: the model sees its own output and must emit ``<EOS>`` itself, the only protocol that tells
             whether it works; ``length_given``: it is stopped at the right length, and ``<EOS>`` is not asked for;
             ``teacher_forced``: at every step it is shown the right output so far.
+        kept: how many mistakes are listed.
     """
     if protocol == "teacher_forced":
-        return compare(sources, teacher_forced(model, sources))
+        return compare(sources, teacher_forced(model, sources), kept=kept)
     length_given = protocol == "length_given"
     if beam == 1:
         answers = greedy_answers(model, sources, teacher_forced(model, sources, length_given, give_up=True), length_given)
     else:
         answers = decode(model, sources, beam, length_given)
-    return compare(sources, answers, count_end=not length_given)
+    return compare(sources, answers, count_end=not length_given, kept=kept)
 
 
 def greedy_answers(
@@ -132,9 +144,14 @@ def greedy_answers(
     return answers
 
 
-def compare(sources: Sources, answers: Sequence[Hypothesis], count_end: bool = True) -> Evaluation:
-    """Count what is right and wrong in answers; ``count_end``: whether ``<EOS>`` is among the tokens that count."""
-    result = Evaluation()
+def compare(
+    sources: Sources, answers: Sequence[Hypothesis], count_end: bool = True, kept: int = KEPT_MISTAKES
+) -> Evaluation:
+    """Count what is right and wrong in answers.
+
+    ``count_end``: whether ``<EOS>`` is among the tokens that count; ``kept``: how many mistakes are listed.
+    """
+    result = Evaluation(kept=kept)
     for source, expected, answer in zip(sources, _expected(sources), answers, strict=True):
         kind = error_kind(expected, answer)
         right = sum(a == b for a, b in zip(expected, answer.output, strict=False))
@@ -147,7 +164,7 @@ def compare(sources: Sources, answers: Sequence[Hypothesis], count_end: bool = T
                 counts.exact += 1
             else:
                 counts.errors[kind] += 1
-        if kind is not None and len(result.mistakes) < KEPT_MISTAKES:
+        if kind is not None and len(result.mistakes) < kept:
             result.mistakes.append(Mistake(list(source), expected, answer.output, kind))
     return result
 

@@ -1,4 +1,4 @@
-"""``seqrev evaluate``: on a split, on fresh sequences of chosen lengths, or on somebody's file."""
+"""``seqrev evaluate``: on a split, a file, fresh sequences of chosen lengths, every short sequence, or families of them."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -8,27 +8,31 @@ from typing import Any
 
 from seqrev.config import TaskConfig
 from seqrev.data.dataset import load_split
+from seqrev.data.families import FAMILIES, count_up_to, families, sequences_up_to
 from seqrev.data.sampling import fresh_sequences
 from seqrev.data.sequences import read_sequences
 from seqrev.data.splits import Split
 from seqrev.errors import InputError, SeqrevError, UsageError
-from seqrev.inference.evaluation import Evaluation, Protocol
+from seqrev.inference.batching import Sources
+from seqrev.inference.evaluation import KEPT_MISTAKES, Evaluation, Protocol
 from seqrev.inference.evaluation import evaluate as evaluate_model
 from seqrev.interpret.alignment import alignment_over
 from seqrev.reverser import Reverser
 from seqrev.runs.folders import Run
 from seqrev.system.files import write_json
 from seqrev.system.text import shorten
+from seqrev.system.threads import limit_threads
 from seqrev.task import check_length
 
 MOST_LENGTHS = 10_001  # in one evaluation
+MOST_MISTAKES = 1_000  # that are listed, where every one counts
 Advance = Callable[[int, int, str], None]
 Report = dict[str, Any]  # plain values, as ``seqrev evaluate --json`` prints them
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Which sequences to evaluate on: those of a file, fresh ones of some lengths, or else a split of the run's dataset."""
+    """Which sequences to evaluate on: the first of these that is given, or else a split of the run's dataset."""
 
     split: Split = "test"
     file: Path | None = None
@@ -37,6 +41,10 @@ class EvaluationSet:
     """As ``parse_lengths`` reads them. None of the sequences was in any training split."""
     count: int = 64
     """Fresh sequences of each length."""
+    exhaustive: int | None = None
+    """Every sequence of up to so many symbols, those that were trained on as well."""
+    families: bool = False
+    """Those of ``seqrev.data.families.families``; they may have been trained on as well."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,10 @@ def evaluate(
     runs = [run_of(model) for model in models]
     if sequences.lengths is not None:
         results = _on_lengths(models, sequences, beam, protocol, advance)
+    elif sequences.exhaustive is not None:
+        results = [_on_all(model, sequences.exhaustive, beam, protocol, advance) for model in models]
+    elif sequences.families:
+        results = [_on_families(model, beam, protocol, advance) for model in models]
     else:
         results = [_on_rows(model, sequences, beam, protocol) for model in models]
     reports = []
@@ -98,14 +110,21 @@ def run_of(model: Reverser) -> Run:
     return model.run
 
 
+def _answer(model: Reverser, sources: Sources, beam: int, protocol: Protocol, kept: int = KEPT_MISTAKES) -> Evaluation:
+    """What is right and wrong in the answers to sources that were checked."""
+    with limit_threads(model.config.train.threads):
+        return evaluate_model(model.model, sources, beam, protocol, kept)
+
+
 def _on_rows(model: Reverser, sequences: EvaluationSet, beam: int, protocol: Protocol) -> Report:
     """One model on the rows of a file, or of a split."""
     if sequences.file is not None:
         sources = read_sequences(sequences.file, model.config.task.symbols, model.longest_source)
-        return {"file": str(sequences.file), **evaluate_model(model.model, sources, beam, protocol).to_dict()}
+        return {"file": str(sequences.file), **_answer(model, sources, beam, protocol).to_dict()}
     rows = load_split(run_of(model).data, sequences.split, model.config)
-    scores = [score.to_dict() for score in alignment_over(model.model, rows)]
-    result = evaluate_model(model.model, rows, beam, protocol).to_dict()
+    result = _answer(model, rows, beam, protocol).to_dict()
+    with limit_threads(model.config.train.threads):
+        scores = [score.to_dict() for score in alignment_over(model.model, rows)]
     return {"split": sequences.split, **result, "anti_diagonal": scores}
 
 
@@ -119,9 +138,32 @@ def _on_lengths(
     todo = [(model, result, length) for model, result in zip(models, results, strict=True) for length in lengths]
     for done, (model, result, length) in enumerate(todo, start=1):
         fresh = fresh_sequences(length, sequences.count, model.config)
-        result.merge(evaluate_model(model.model, fresh, beam, protocol))
+        result.merge(_answer(model, fresh, beam, protocol))
         advance(done, len(todo), f"length {length:,}: exact match {result.by_length[length].exact_match:.3f}")
     return [{"lengths": sequences.lengths, **result.to_dict()} for result in results]
+
+
+def _on_all(model: Reverser, longest: int, beam: int, protocol: Protocol, advance: Advance) -> Report:
+    """One model on every sequence of up to ``longest`` symbols."""
+    symbols, result, done = model.config.task.symbols, Evaluation(kept=MOST_MISTAKES), 0
+    check_length(longest, model.longest_source)
+    total = count_up_to(longest, symbols)
+    for chunk in sequences_up_to(longest, symbols):
+        result.merge(_answer(model, chunk, beam, protocol, MOST_MISTAKES))
+        done += len(chunk)
+        advance(done, total, f"{result.overall.sequences - result.overall.exact:,} wrong")
+    return {"exhaustive": longest, **result.to_dict()}
+
+
+def _on_families(model: Reverser, beam: int, protocol: Protocol, advance: Advance) -> Report:
+    """One model on families of sequences."""
+    whole, rows = Evaluation(kept=MOST_MISTAKES), []
+    for done, (name, sequences) in enumerate(families(model.config.task), start=1):
+        result = _answer(model, sequences, beam, protocol, MOST_MISTAKES)
+        whole.merge(result)
+        rows.append({"family": name, **result.overall.to_dict()})
+        advance(done, len(FAMILIES), f"{name}: exact match {result.overall.exact_match:.3f}")
+    return {"families": rows, **whole.to_dict()}
 
 
 def _plot(reports: Sequence[Report], task: TaskConfig, path: Path) -> None:

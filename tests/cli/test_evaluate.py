@@ -143,6 +143,11 @@ def test_a_beam_can_be_asked_for(cli: Cli, own_run: Run) -> None:
     [
         (("--split", "holiday"), 2, "'holiday' is not one of 'train', 'validation', 'test'"),
         (("--split", "test", "--file", "mine.txt"), 2, "--split does not go together with --file."),
+        (("--split", "test", "--families"), 2, "--split does not go together with --families."),
+        (("--lengths", "20", "--exhaustive", "3"), 2, "--lengths does not go together with --exhaustive."),
+        (("--exhaustive", "0"), 2, "--exhaustive"),
+        (("--exhaustive", "13"), 2, "There are too many sequences of up to 13 symbols"),
+        (("--exhaustive", "31"), 2, "The sequence has 31 symbols"),
         (("--min-exact", "1.5"), 2, "--min-exact"),
         (("--min-exact", "-0.1"), 2, "--min-exact"),
         (("--min-exact", "nan"), 2, "--min-exact"),
@@ -169,6 +174,28 @@ def test_bad_input_is_refused_and_saves_nothing(
     Path("blank.txt").write_text("1 2\n\n3 4\n")
     assert_refused(cli("evaluate", *arguments), code, says)
     assert not (own_run.path / "evaluation").exists()
+
+
+def test_each_mistake_of_all_short_sequences_is_a_line(cli: Cli, own_run: Run) -> None:
+    del own_run
+    document = cli("evaluate", "--exhaustive", "3", "--json").document
+    assert (document["exhaustive"], document["sequences"]) == (3, 5 + 25 + 125)
+    lines = cli("evaluate", "--exhaustive", "3").out.splitlines()
+    assert re.split("  +", lines[1].strip()) == [*COLUMNS]
+    assert [line.split()[0] for line in lines[2:6]] == ["all", "1", "2", "3"]
+    assert all(line.split()[3] == "-" for line in lines[2:6])  # no sample, no interval
+    wrong = [line for line in lines if line.startswith("wrong: ")]
+    assert len(wrong) == len(document["mistakes"]) == sum(document["errors"].values())
+
+
+def test_families_are_rows_of_the_table(cli: Cli, own_run: Run) -> None:
+    del own_run
+    document = cli("evaluate", "--families", "--json").document
+    lines = cli("evaluate", "--families").out.splitlines()
+    assert re.split("  +", lines[1].strip()) == ["family", *COLUMNS[1:]]
+    names = ["all", "constant", "alternating", "palindromes", "two symbols", "ascending", "descending"]
+    assert [re.split("  +", line.strip())[0] for line in lines[2:9]] == names
+    assert [row["family"] for row in document["families"]] == names[1:]
 
 
 # --- lengths ----------------------------------------------------------------------------------------------------------
@@ -299,8 +326,8 @@ def test_another_protocol_is_labelled_wherever_its_result_goes(
         assert [title for _, _, title in curves] == [f"exact match by length ({words})"] * 2
     if option == "--length-given":
         assert document["errors"]["early_stop"] == document["errors"]["overrun"] == 0
-    else:
-        assert document["errors"]["early_stop"] == 0
+    wrong = sum(document["errors"].values())
+    assert document["exact_match"] == pytest.approx(1 - wrong / document["sequences"])
 
 
 @pytest.mark.parametrize(

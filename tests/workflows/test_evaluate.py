@@ -1,5 +1,6 @@
 """Evaluation of runs, as a Python user calls it."""
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from seqrev.data.dataset import load_split
+from seqrev.data.families import families
 from seqrev.data.sampling import fresh_sequences
 from seqrev.errors import InputError, UsageError
 from seqrev.inference.evaluation import Protocol
@@ -68,6 +70,43 @@ def test_fresh_sequences_of_some_lengths_are_plotted_and_reported_as_they_are_do
     assert calls[1][2].startswith("length 6: exact match ")
     assert outcome.plot == outcome.saved[0].with_suffix(".png")
     assert outcome.plot.read_bytes().startswith(PNG)
+
+
+def test_every_sequence_of_up_to_a_length_is_tried(model: Reverser) -> None:
+    calls: list[tuple[int, int, str]] = []
+    outcome = evaluate([model], EvaluationSet(exhaustive=3), advance=lambda *call: calls.append(call))
+    (report,) = outcome.reports
+    assert [(row["length"], row["sequences"]) for row in report["by_length"]] == [(1, 5), (2, 25), (3, 125)]
+    every = [list(row) for length in (1, 2, 3) for row in itertools.product(range(5), repeat=length)]
+    expected = model.evaluate(every).overall.to_dict()
+    assert {name: report[name] for name in expected} == expected
+    assert len(report["mistakes"]) == sum(report["errors"].values())  # all of them are listed
+    assert [call[:2] for call in calls] == [(5, 155), (30, 155), (155, 155)]
+    assert outcome.plot is None
+
+
+def test_families_are_reported_one_by_one_and_all_mistakes_listed(model: Reverser) -> None:
+    model.model.output.bias.data[3] += 3  # so that there are some
+    calls: list[tuple[int, int, str]] = []
+    (report,) = evaluate([model], EvaluationSet(families=True), advance=lambda *call: calls.append(call)).reports
+    rows = dict(families(model.config.task))
+    assert {row["family"]: row["sequences"] for row in report["families"]} == {
+        name: len(some) for name, some in rows.items()
+    }
+    for row in report["families"]:
+        assert row == {"family": row["family"], **model.evaluate(rows[row["family"]]).overall.to_dict()}
+    assert report["sequences"] == sum(map(len, rows.values()))
+    wrong = sum(report["errors"].values())
+    assert 10 < len(report["mistakes"]) == min(wrong, 1_000)
+    assert [call[:2] for call in calls] == [(done, len(rows)) for done in range(1, len(rows) + 1)]
+
+
+@pytest.mark.parametrize(("longest", "message"), [(31, "31 symbols"), (12, "too many")])
+def test_more_sequences_than_can_be_tried_are_refused(model: Reverser, longest: int, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        evaluate([model], EvaluationSet(exhaustive=longest))
+    assert model.run is not None
+    assert not (model.run.path / "evaluation").exists()
 
 
 def test_several_models_are_compared_on_the_same_sequences(model: Reverser, trained_run: Run, tmp_path: Path) -> None:
