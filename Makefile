@@ -25,6 +25,9 @@ torture: .venv/installed-dev  ## Kill trainings, fail the disk, damage files: th
 guide: .venv/installed-dev  ## Run the guide's code and write its outputs and pictures anew (three trainings)
 	$(BIN)/python -m tests.docs.guide
 
+pretrained: .venv/installed-dev  ## Train configs/small.yaml, and put the run into the package as `--run pretrained`
+	$(BIN)/python -m tests.pretrained
+
 bench: .venv/installed  ## Time this project beside a plain nn.Transformer script; ten minutes, best on a quiet machine
 	$(BIN)/python benchmarks/speed.py
 

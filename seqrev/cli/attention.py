@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Argument, Option
 
 from seqrev.cli.console import Console, is_live
-from seqrev.cli.options import LONGER, Beam, Device, Json, RunsDir, RunSpec, load_model, parse_symbols, refuse_together
+from seqrev.cli.options import (
+    LONGER,
+    Beam,
+    Device,
+    Json,
+    RunsDir,
+    RunSpec,
+    find_trained,
+    load_model,
+    parse_symbols,
+    refuse_together,
+)
 
 if TYPE_CHECKING:
     from seqrev.interpret.attention import Attention
@@ -110,10 +121,8 @@ def _draw_over_time(
     console: Console, spec: str | None, runs_dir: Path | None, options: dict[str, Any], out: Path | None
 ) -> None:
     """How the attention of a held-out sequence changed in training."""
-    from seqrev.runs.folders import find_run
-
-    run = find_run(spec, runs_dir, lambda run: run.snapshots.is_dir(), "attention that was saved in training")
-    if spec in (None, "latest"):
+    run = find_trained(spec, runs_dir, lambda run: run.snapshots.is_dir(), "attention that was saved in training", console)
+    if spec in (None, "latest") and run.outputs == run.path:
         console.note(f"Run: {run}")
 
     from seqrev.workflows.attention import View, draw_over_time  # which imports PyTorch

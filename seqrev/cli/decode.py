@@ -64,7 +64,7 @@ def _read(file: Path | None, model: "Reverser") -> Iterator[list[int]]:
 
     name, hint = "Standard input", "seqrev decode 4 8 2 9"
     if file is not None:
-        name, hint = str(file), f"seqrev decode --file {model.run}/data/test.jsonl"
+        name, hint = str(file), f"seqrev decode --file {model.run and model.run.data}/test.jsonl"
     elif sys.stdin is None:
         raise InputError("There is no standard input; one sequence a line was expected.", hint)
     try:

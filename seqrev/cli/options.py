@@ -1,6 +1,6 @@
 """What several commands share: options, the model that is meant, and the symbols that were typed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +11,7 @@ from seqrev.errors import UsageError
 
 if TYPE_CHECKING:
     from seqrev.reverser import Reverser
+    from seqrev.runs.folders import Run
 
 ConfigFile = Annotated[Path | None, Option(metavar="FILE", help="YAML configuration, e.g. configs/small.yaml.")]
 Set = Annotated[
@@ -21,7 +22,7 @@ RunsDir = Annotated[
     Path | None, Option(metavar="FOLDER", help="Where the numbered run folders are; left out: $SEQREV_RUNS, else runs.")
 ]
 RunSpec = Annotated[
-    str | None, Option(metavar="RUN", help="runs/001, 001, 1 or latest; left out: the latest that can be used.")
+    str | None, Option(metavar="RUN", help="runs/001, 001, 1, latest or pretrained; left out: the latest that can be used.")
 ]
 Device = Annotated[str, Option(help="auto, cpu, cuda or mps.")]
 Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
@@ -44,17 +45,29 @@ def parse_symbols(words: Sequence[str], model: "Reverser") -> list[int]:
     return parse_sequence(" ".join(words), model.config.task.symbols, model.longest_source)
 
 
+def find_trained(
+    spec: str | None, runs_dir: Path | None, predicate: "Callable[[Run], bool]", what: str, console: Console
+) -> "Run":
+    """The run that the user means; where there is none yet, the one that is part of seqrev, which is then said."""
+    from seqrev.runs.folders import PRETRAINED, find_run
+
+    run = find_run(spec, runs_dir, predicate, what, or_pretrained=True)
+    if spec is None and str(run) == PRETRAINED:
+        console.note("There is no run yet; this is the trained model that is part of seqrev (--run pretrained).")
+    return run
+
+
 def load_model(spec: str | None, runs_dir: Path | None, device: str, console: Console) -> "Reverser":
     """The trained model that the user means; says on stderr which one was taken where that was left open."""
-    from seqrev.runs.folders import Run, find_run
+    from seqrev.runs.folders import Run
 
-    run = find_run(spec, runs_dir, Run.has_checkpoint, "a usable checkpoint")
+    run = find_trained(spec, runs_dir, Run.has_checkpoint, "a usable checkpoint", console)
 
     from seqrev.reverser import load  # which imports PyTorch: a run that is not there is told at once
 
     model = load(run, device)
     for problem in model.problems:
         console.note(f"Warning: {problem} The next best checkpoint is used.")
-    if spec in (None, "latest") and model.checkpoint is not None:
+    if spec in (None, "latest") and run.outputs == run.path and model.checkpoint is not None:
         console.note(f"Run: {run} (checkpoint of step {model.checkpoint.step:,})")
     return model

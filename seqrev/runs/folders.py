@@ -17,11 +17,16 @@ from seqrev.system.text import shorten
 FOLDERS = ("data", "checkpoints", "snapshots", "evaluation", "attention", "tensorboard")
 
 
+PRETRAINED = "pretrained"  # the name of the run that is part of the package; ``make pretrained`` makes it
+
+
 class Run:
     """One run folder. Its files are read when asked for; nothing is kept in memory."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, outputs: Path | None = None) -> None:
+        """``outputs``: where pictures and reports go; None: into the run itself. A run that has none is never changed."""
         self.path = Path(path)
+        self.outputs = outputs or self.path
         self.data = self.path / "data"
         self.checkpoints = self.path / "checkpoints"
         self.metrics = self.path / "metrics.jsonl"
@@ -29,7 +34,7 @@ class Run:
         self.record = Record(self.path)
 
     def __str__(self) -> str:
-        return str(self.path)
+        return str(self.path) if self.outputs == self.path else self.path.name
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -69,6 +74,9 @@ class Run:
 
         The lock is the kernel's (``flock``): it goes with the process, however that ends.
         """
+        if self.outputs != self.path:
+            problem = f"The run {self} is part of seqrev, and is not changed; a run of your own was expected."
+            raise InputError(problem, "seqrev train --config configs/small.yaml")
         path = self.path / ".lock"
         with storage_errors(path):
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
@@ -99,9 +107,11 @@ class Run:
 
     def numbered(self, folder: str, suffix: str) -> Path:
         """Take the next free name in ``folder``, ``001.png``, ``002.png``, …, by making an empty file of it."""
-        with storage_errors(self.path / folder):
-            make_folder(self.path / folder)
-            return _make_next(self.path / folder, suffix, lambda path: path.touch(exist_ok=False))
+        target = self.outputs / folder
+        with storage_errors(target):
+            target.mkdir(parents=True, exist_ok=True)
+            make_folder(target)
+            return _make_next(target, suffix, lambda path: path.touch(exist_ok=False))
 
 
 def _make_next(folder: Path, suffix: str, make: Callable[[Path], None]) -> Path:
@@ -136,17 +146,30 @@ def default_runs_dir() -> Path:
     return Path(os.environ.get("SEQREV_RUNS", "runs"))
 
 
-def find_run(spec: str | None, runs_dir: Path | None, predicate: Callable[[Run], bool], what: str) -> Run:
+def pretrained_run(runs_dir: Path) -> Run:
+    """The run that is part of the package. What is made of it goes to ``runs_dir``/pretrained."""
+    return Run(Path(__file__).parent.parent / PRETRAINED, runs_dir / PRETRAINED)
+
+
+def find_run(
+    spec: str | None, runs_dir: Path | None, predicate: Callable[[Run], bool], what: str, or_pretrained: bool = False
+) -> Run:
     """The run that the user means: a path (``runs/001``), a number (``001``, ``1``), or the latest (``latest``, None).
 
-    The ``predicate`` must be true of it, and ``what`` names that in the error, as in "a usable checkpoint".
+    Or ``pretrained``, the one that is part of the package; ``or_pretrained``: that one, where None was given and there is
+    no other. The ``predicate`` must be true of the run, and ``what`` names that in the error, as in "a usable checkpoint".
 
     Raises:
         InputError: there is no such run, or it lacks that, or is of another version.
     """
     runs_dir = default_runs_dir() if runs_dir is None else runs_dir
+    if spec == PRETRAINED:
+        return pretrained_run(runs_dir)
     if spec is None or spec == "latest":
-        latest = next(filter(predicate, _newest_first(runs_dir)), None)
+        runs = _newest_first(runs_dir)
+        if not runs and spec is None and or_pretrained:
+            return pretrained_run(runs_dir)
+        latest = next(filter(predicate, runs), None)
         if latest is None:
             raise InputError(f"No run in {runs_dir} has {what}.")
         latest.check()
