@@ -12,11 +12,11 @@ from torch import Tensor
 
 from seqrev.model.tensors import to_tensors
 from seqrev.model.weights import load_weights
-from seqrev.task import BOS, EOS, PAD
+from seqrev.task import BOS, ENDED, EOS, PAD
 from seqrev.training.events import Step
 from seqrev.training.schedule import learning_rate
 from seqrev.training.state import TrainingState
-from seqrev.training.step import token_loss, train_step
+from seqrev.training.step import replace_symbols, token_loss, train_step
 from seqrev.training.trainer import validate
 from tests.training.small import BATCH, NOISE, ROWS, calm, negative_log_likelihoods, same, tiny, trainer, weights_of
 
@@ -168,3 +168,95 @@ def test_a_compiled_training_is_the_same_and_so_are_its_names(monkeypatch: pytes
     assert state.to_arrays()["model"].keys() == plain.to_arrays()["model"].keys()
     assert validate(state, ROWS.validation).loss == pytest.approx(validate(plain, ROWS.validation).loss, rel=1e-5)
     load_weights(plain.model, state.to_arrays()["model"])
+
+
+# --- sequences of different lengths together --------------------------------------------------------------------------
+
+MIXED = np.array([[0, 1, 2], [3, ENDED, ENDED], [1, 1, ENDED], [2, ENDED, ENDED]])
+
+
+def test_padding_changes_neither_loss_nor_gradient() -> None:
+    """The step on a mixed batch is that on its rows one by one, each with as much weight as it has tokens."""
+    state = calm(train__lr=0.0, train__max_grad_norm=0.0)
+    step = train_step(state, MIXED)
+    assert step.tokens == 4 + 2 + 3 + 2
+    gradients = [parameter.grad.clone() for parameter in state.model.parameters() if parameter.grad is not None]
+    loss, sums = 0.0, [torch.zeros_like(gradient) for gradient in gradients]
+    for row in MIXED:
+        alone = calm(train__lr=0.0, train__max_grad_norm=0.0)
+        only = train_step(alone, row[None, row != ENDED])
+        loss += only.loss * only.tokens / step.tokens
+        for total, parameter in zip(sums, alone.model.parameters(), strict=True):
+            assert parameter.grad is not None
+            total += parameter.grad * only.tokens / step.tokens
+    assert step.loss == pytest.approx(loss, rel=1e-6)
+    torch.testing.assert_close(gradients, sums, rtol=1e-4, atol=1e-7)
+
+
+def test_more_padding_changes_nothing_either() -> None:
+    wide = np.concatenate((MIXED, np.full((4, 5), ENDED)), axis=1)
+    one, other = calm(), calm()
+    assert train_step(one, MIXED).loss == pytest.approx(train_step(other, wide).loss, rel=1e-6)
+    for name, value in one.model.state_dict().items():
+        if not name.endswith("k_proj.bias"):
+            torch.testing.assert_close(value, other.model.state_dict()[name], rtol=1e-4, atol=1e-5)
+
+
+# --- noise ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_share_of_the_symbols_is_replaced_by_any_symbol_and_nothing_else_is() -> None:
+    ids = torch.tensor([BOS, *[3] * 1000, *[7] * 1000, EOS, PAD, PAD]).repeat(4, 1)
+    torch.manual_seed(0)
+    found = replace_symbols(ids, 0.3, vocabulary_size=8)
+    special = ids < 3
+    assert found[special].equal(ids[special])
+    changed = (found != ids)[~special].float().mean()
+    assert float(changed) == pytest.approx(0.3 * 4 / 5, abs=0.02)  # one of the five is the same
+    drawn = torch.bincount(found[:, 1:1001][found[:, 1:1001] != 3], minlength=8)
+    assert drawn[:4].sum() == 0
+    assert (drawn[4:] / drawn.sum()).tolist() == pytest.approx([0.25] * 4, abs=0.04)
+    assert replace_symbols(ids, 0.0, 8) is ids
+
+
+def test_what_the_decoder_reads_is_disturbed_and_what_it_should_answer_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, list[Tensor]] = {"read": [], "asked": []}
+    state = calm(train__target_noise=0.5)
+    state.model.decoder.register_forward_pre_hook(lambda _, inputs: seen["read"].append(inputs[0]))
+
+    def spy(logits: Tensor, labels: Tensor) -> Tensor:
+        seen["asked"].append(labels)
+        return token_loss(logits, labels)
+
+    monkeypatch.setattr("seqrev.training.step.token_loss", spy)
+    for _ in range(3):
+        train_step(state, BATCH)
+    _, target = to_tensors(BATCH, torch.device("cpu"))
+    assert all(labels.equal(target[:, 1:]) for labels in seen["asked"])
+    assert not any(read.equal(target[:, :-1]) for read in seen["read"])
+    assert not seen["read"][0].equal(seen["read"][1])  # another draw at each step
+    validate(state, ROWS.validation)
+    again = calm(train__target_noise=0.5)
+    again.step = 1
+    torch.manual_seed(5)
+    again.model.decoder.register_forward_pre_hook(lambda _, inputs: seen["read"].append(inputs[0]))
+    train_step(again, BATCH)
+    assert seen["read"][-1].equal(seen["read"][1])  # a function of seed and step
+
+
+def test_the_attention_noise_of_a_step_is_its_share_of_the_whole() -> None:
+    def noise(step: int, warmup: int) -> Tensor:
+        """What was added to the scores of cross-attention."""
+        scores = []
+        for deviation in (5.0, 0.0):
+            state = calm(model__attention_noise=deviation, train__noise_warmup_steps=warmup)
+            state.step = step
+            softmax = state.model.decoder.layers[0].cross_attention.softmax
+            softmax.register_forward_pre_hook(lambda _, inputs: scores.append(inputs[0].detach()))
+            train_step(state, BATCH)
+        return scores[0] - scores[1]
+
+    whole = noise(step=5, warmup=0)
+    assert float(whole.std()) == pytest.approx(5.0, rel=0.2)
+    torch.testing.assert_close(noise(step=5, warmup=6), whole)
+    torch.testing.assert_close(noise(step=5, warmup=60), whole / 10, rtol=1e-4, atol=1e-5)
