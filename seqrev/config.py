@@ -105,6 +105,9 @@ class TrainConfig(_Section):
 
     steps: Count = _field(2_000, "Training steps, one batch each.")
     batch_size: Million = _field(64, "Sequences in a batch.")
+    group_by_length: StrictBool = _field(
+        False, "Put sequences of like length into a batch, for long ones; else every batch mixes all lengths."
+    )
     lr: Number = _field(1.5e-3, "Highest learning rate of Adam, reached after the warm-up.", ge=0)
     warmup_steps: StrictInt = _field(50, "Steps over which the learning rate rises from zero.", ge=0, le=1_000_000_000)
     schedule: Literal["linear", "cosine", "constant"] = _field(

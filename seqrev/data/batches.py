@@ -3,54 +3,78 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from seqrev.config import Config
-from seqrev.data.sampling import EPOCH, available_lengths, stream_lengths, stream_rows
+from seqrev.data.sampling import EPOCH, WINDOW, available_lengths, stream_lengths, stream_rows
 from seqrev.data.sequences import Sequences, smallest_integers
 from seqrev.task import Array
 
+BATCHES_IN_A_WINDOW = 16  # whose rows are sorted by length together, with ``train.group_by_length``
 ALL = slice(None)
 
 
 class Batches:
-    """Training batches, which mix all lengths; any rows of any batch, without the others.
+    """Training batches; any rows of any batch, without the others.
 
-    From a dataset, an epoch is a new random order of its rows, and a batch the next ``train.batch_size`` of them; the next
-    epoch begins where one ends, in the middle of a batch. From a stream, every row has a random length, and fresh symbols.
+    Training goes through an endless sequence of rows, of which each batch is the next ``train.batch_size``. From a dataset,
+    that is one epoch after the other, each a new random order of all rows (so a batch may begin in one and end in the
+    next). From a stream, every row has a random length, and fresh symbols.
+
+    So a batch mixes all lengths. Long sequences would then be padded a lot: with ``train.group_by_length``, the rows of a
+    window of batches are sorted by length before they are cut into batches, whose order is random.
     """
 
     def __init__(self, config: Config, rows: Sequence[Sequence[int]] | None) -> None:
         """``rows``: the training split; None for a stream."""
         self._seed, self._size, self._task = config.seed, config.train.batch_size, config.task
+        self._grouped = config.train.group_by_length
         if rows is not None and not isinstance(rows, Sequences):
             rows = Sequences.from_lists(rows, config.task.symbols)
-        self._rows = rows
+        self._dataset = rows
         self._lengths = available_lengths("train", config.task)
-        self._order: tuple[int, Array] = (-1, np.empty(0, int))  # of the epoch that was asked for last
+        none = np.empty(0, int)
+        self._order: tuple[int, Array] = (-1, none)  # of the epoch that was asked for last
+        self._window: tuple[int, Array, Array] = (-1, none, none)  # places and lengths, [batch, row]
 
-    def lengths(self, step: int, part: slice = ALL) -> NDArray[np.integer]:
+    def lengths(self, step: int, part: slice = ALL) -> Array:
         """The lengths of rows ``part`` of batch ``step`` (from 0)."""
-        if self._rows is not None:
-            return self._rows.lengths[self._indices(step)[part]]
-        return stream_lengths(self._seed, step, self._size, self._lengths)[part]
+        return self._places(step)[1][part]
 
     def rows(self, step: int, part: slice = ALL) -> Array:
         """Rows ``part`` of batch ``step`` (from 0): symbols, ``[rows, longest]``, filled up with ``ENDED``."""
-        lengths = self.lengths(step, part)
-        if self._rows is not None:
-            return self._rows.padded[self._indices(step)[part], : lengths.max()]
-        first = range(self._size)[part].start
-        return stream_rows(self._seed, step, first, lengths, self._task)
+        places, lengths = (some[part] for some in self._places(step))
+        if self._dataset is None:
+            return stream_rows(self._seed, places, lengths, self._task)
+        return self._dataset.padded[self._indices(places), : lengths.max()]
 
-    def _indices(self, step: int) -> Array:
-        """Which rows of the dataset are in a batch."""
-        assert self._rows is not None
-        epochs, places = np.divmod(np.arange(step * self._size, (step + 1) * self._size), len(self._rows))
-        found = []
+    def _places(self, step: int) -> tuple[Array, Array]:
+        """Where the rows of a batch are in the endless sequence, and their lengths, ``[batch_size]`` each."""
+        if not self._grouped:
+            places = np.arange(step * self._size, (step + 1) * self._size)
+            return places, self._lengths_at(places)
+        window, slot = divmod(step, BATCHES_IN_A_WINDOW)
+        if self._window[0] != window:
+            places = np.arange(BATCHES_IN_A_WINDOW * self._size) + window * BATCHES_IN_A_WINDOW * self._size
+            lengths = self._lengths_at(places)
+            batches = np.argsort(lengths, kind="stable").reshape(BATCHES_IN_A_WINDOW, -1)
+            chosen = np.random.default_rng([self._seed, WINDOW, window]).permutation(batches)
+            self._window = window, places[chosen], lengths[chosen]
+        return self._window[1][slot], self._window[2][slot]
+
+    def _lengths_at(self, places: Array) -> Array:
+        if self._dataset is None:
+            return stream_lengths(self._seed, places, self._lengths)
+        return self._dataset.lengths[self._indices(places)]
+
+    def _indices(self, places: Array) -> Array:
+        """Which rows of the dataset are at some places."""
+        assert self._dataset is not None
+        epochs, within = np.divmod(places, len(self._dataset))
+        found = np.empty_like(within)
         for epoch in np.unique(epochs).tolist():
             if self._order[0] != epoch:
-                order = np.random.default_rng([self._seed, EPOCH, epoch]).permutation(len(self._rows))
+                order = np.random.default_rng([self._seed, EPOCH, epoch]).permutation(len(self._dataset))
                 self._order = epoch, order.astype(smallest_integers(len(order)))
-            found.append(self._order[1][places[epochs == epoch]])
-        return np.concatenate(found)
+            here = epochs == epoch
+            found[here] = self._order[1][within[here]]
+        return found

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from seqrev.config import Config, TaskConfig
 from seqrev.data.sequences import Sequences, indices_by_length, smallest_integers
-from seqrev.data.splits import HELD_OUT, SPLITS, Split, split_of, split_sizes
+from seqrev.data.splits import GOLDEN, HELD_OUT, SPLITS, Split, mix, split_of, split_sizes
 from seqrev.errors import UsageError
 from seqrev.system.resources import check_memory
 from seqrev.task import ENDED, Array
@@ -18,9 +18,8 @@ from seqrev.task import ENDED, Array
 CHUNK = 32_768  # rows drawn and written at a time (it is part of what a seed means), fewer where they are long:
 SYMBOLS_PER_CHUNK = 8_388_608
 ENUMERABLE = 65_536  # up to this many sequences of a length, all of them are listed, and a split's share is exact
-STREAM, EPOCH, FRESH, FAMILY = range(len(SPLITS), len(SPLITS) + 4)  # random streams beside those of the splits
-LENGTHS = 2**32  # in the place of an attempt
-NUMBERS_IN_A_BLOCK = 4  # of Philox, 64 bits each
+# Random streams beside those of the splits:
+STREAM, EPOCH, FRESH, FAMILY, WINDOW = range(len(SPLITS), len(SPLITS) + 5)
 
 
 def _is_enumerable(length: int, symbols: int) -> bool:
@@ -69,37 +68,43 @@ def sample(rng: np.random.Generator, split: Split, length: int, count: int, symb
     return found[:count]
 
 
-def stream_lengths(seed: int, step: int, size: int, lengths: Sequence[int]) -> NDArray[np.int64]:
-    """The lengths of all rows of batch ``step`` of the training stream, uniform over ``lengths``, ``[size]``."""
-    return np.array(lengths)[_uniform(seed, step, LENGTHS, 0, size, len(lengths))]
+def stream_lengths(seed: int, places: Array, lengths: Sequence[int]) -> Array:
+    """The lengths of the rows at some places of the endless training stream: uniform over ``lengths``, ``[rows]``."""
+    return np.array(lengths)[_below(len(lengths), _numbers(seed, places, np.arange(1)))[:, 0]]
 
 
-def stream_rows(seed: int, step: int, first: int, lengths: NDArray[np.integer], task: TaskConfig) -> Array:
-    """Rows of batch ``step`` of the training stream, from row ``first`` on, ``[rows, longest]``, filled up with ``ENDED``.
+def stream_rows(seed: int, places: Array, lengths: Array, task: TaskConfig) -> Array:
+    """Rows of the endless training stream: symbols, ``[rows, longest]``, filled up with ``ENDED``.
 
-    A row that belongs to another split is drawn once more, and again, until it does not. ``lengths``: of these rows.
+    Each is drawn by itself, from its place in the stream, ``[rows]``. One that belongs to another split is drawn once more,
+    and again, until it does not. ``lengths``: of these rows.
     """
-    blocks = -(-task.max_length // NUMBERS_IN_A_BLOCK)
-    width = blocks * NUMBERS_IN_A_BLOCK
     rows = np.full((len(lengths), int(lengths.max())), ENDED, dtype=smallest_integers(task.symbols))
-    missing = np.ones(len(rows), dtype=bool)
+    columns = np.arange(rows.shape[1])
+    missing = np.arange(len(rows))
     for attempt in itertools.count():
-        drawn = _uniform(seed, step, attempt, first * blocks, len(rows) * width, task.symbols).reshape(len(rows), width)
-        drawn = np.where(np.arange(rows.shape[1]) < lengths[:, None], drawn[:, : rows.shape[1]], ENDED)
-        np.copyto(rows, drawn, where=missing[:, None], casting="same_kind")
-        missing = split_of(rows) != SPLITS.index("train")
-        if not missing.any():
+        numbers = _numbers(seed, places[missing], 1 + attempt * task.max_length + columns)
+        drawn = np.where(columns < lengths[missing, None], _below(task.symbols, numbers), ENDED)
+        rows[missing] = drawn
+        missing = missing[split_of(drawn) != SPLITS.index("train")]
+        if not len(missing):
             break
     return rows
 
 
-def _uniform(seed: int, step: int, attempt: int, first: int, count: int, below: int) -> NDArray[np.int64]:
-    """``count`` uniform integers, from block ``first`` of a sequence of blocks that (seed, step, attempt) names.
+def _numbers(seed: int, places: Array, indices: Array) -> NDArray[np.uint64]:
+    """Random 64-bit numbers, ``[places, indices]``.
 
-    Philox (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011) makes each block from its number alone.
+    Every place has a generator of its own, SplitMix64 (Steele et al. 2014), whose number ``n`` is a mix of its seed and n.
     """
-    raw = np.random.Philox(key=[seed, STREAM], counter=[first, attempt, step, 0]).random_raw(count)
-    return ((raw >> np.uint64(32)) * np.uint64(below) >> np.uint64(32)).astype(np.int64)
+    stream = mix(np.array([seed, STREAM], dtype=np.uint64)).sum()
+    seeds = mix(places.astype(np.uint64) + stream)
+    return mix(seeds[:, None] + (indices.astype(np.uint64) + np.uint64(1)) * GOLDEN)
+
+
+def _below(limit: int, numbers: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Random 64-bit numbers as integers from 0 to ``limit - 1``."""
+    return ((numbers >> np.uint64(32)) * np.uint64(limit) >> np.uint64(32)).astype(np.int64)
 
 
 def check_possible(config: Config, given: Collection[Split] = ()) -> None:

@@ -11,7 +11,7 @@ from seqrev.task import ENDED, Array
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 HELD_OUT = 10  # per cent of all sequences that belong to validation, and as many to test
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modulo 2⁶⁴
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ over the golden ratio, and odd: it has an inverse modulo 2⁶⁴
 _INVERSE = np.uint64(pow(0x9E3779B97F4A7C15, -1, 2**64))
 
 
@@ -38,10 +38,14 @@ def hash_rows(sequences: Array) -> NDArray[np.uint64]:
     inverse = _INVERSE ** exponents[1:]
     mixed: NDArray[np.uint64] = lengths.astype(np.uint64) + inverse.sum()  # symbols count from one
     mixed = mixed + np.einsum("rl,l->r", sequences, inverse, dtype=np.uint64, casting="unsafe")
-    mixed = mixed * (_FACTOR**exponents)[lengths]
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+    return mix(mixed * (GOLDEN**exponents)[lengths])
+
+
+def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The mixer of SplitMix64: every bit of a number decides about every bit of the result."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
 
 
 def split_sizes(config: Config) -> dict[Split, int]:

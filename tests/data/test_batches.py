@@ -1,6 +1,7 @@
 """Training batches: pure functions of (seed, step, row), which mix all lengths."""
 
 import collections
+import itertools
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqrev.config import Config
-from seqrev.data.batches import Batches
+from seqrev.data.batches import BATCHES_IN_A_WINDOW, Batches
 from seqrev.data.sampling import draw_split
 from seqrev.task import ENDED
 from tests.data.common import small_config, split_by_hand, to_lists
@@ -33,15 +34,17 @@ def test_a_batch_is_a_function_of_configuration_and_step_in_any_order(stream: bo
 @settings(max_examples=80, deadline=None)
 @given(
     stream=st.booleans(),
+    grouped=st.booleans(),
     batch_size=st.integers(1, 50),
     step=st.integers(0, 10_000_000),
     seed=st.integers(0, 2**63 - 1),
     bounds=st.tuples(st.integers(0, 49), st.integers(1, 50)),
 )
 def test_any_rows_of_a_batch_are_those_of_the_whole(
-    stream: bool, batch_size: int, step: int, seed: int, bounds: tuple[int, int]
+    stream: bool, grouped: bool, batch_size: int, step: int, seed: int, bounds: tuple[int, int]
 ) -> None:
-    config = small_config(f"train.batch_size={batch_size}", f"seed={seed}")
+    grouping = f"train.group_by_length={str(grouped).lower()}"
+    config = small_config(f"train.batch_size={batch_size}", f"seed={seed}", grouping)
     rows = None if stream else [[n % 5] * (n % 5 + 1) for n in range(30)]  # fewer than a batch may have
     start = bounds[0] % batch_size
     part = slice(start, min(batch_size, start + bounds[1]))
@@ -71,6 +74,25 @@ def test_an_epoch_shows_every_training_row_once(batch_size: int) -> None:
     expected = collections.Counter(map(tuple, rows))
     assert all(collections.Counter(map(tuple, epoch)) == expected for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_grouped_batches_are_the_same_rows_sorted_by_length_in_a_random_order(stream: bool) -> None:
+    settings = ("train.batch_size=20", "task.max_length=40", "data.train=1000")
+    mixed, grouped = small_config(*settings), small_config(*settings, "train.group_by_length=true")
+    rows = None if stream else training_rows(mixed)
+    one, other = Batches(mixed, rows), Batches(grouped, rows)
+    orders = []
+    for window in range(3):
+        steps = range(window * BATCHES_IN_A_WINDOW, (window + 1) * BATCHES_IN_A_WINDOW)
+        together = [row for step in steps for row in to_lists(one.rows(step))]
+        batches = [to_lists(other.rows(step)) for step in steps]
+        assert sorted(row for batch in batches for row in batch) == sorted(together)
+        ranges = [(min(map(len, batch)), max(map(len, batch))) for batch in batches]
+        assert all(low[1] <= high[0] for low, high in itertools.pairwise(sorted(ranges)))
+        orders.append(sorted(range(len(ranges)), key=lambda index, ranges=ranges: ranges[index]))
+    assert orders[0] != orders[1] != orders[2]
+    assert orders[0] != sorted(orders[0])
 
 
 def test_a_stream_holds_only_training_sequences_and_never_repeats_a_batch() -> None:
@@ -108,7 +130,7 @@ def test_the_same_seed_means_the_same_batches_everywhere(stream: bool) -> None:
     config = small_config("train.batch_size=4", "seed=5", "task.max_length=9")
     rows = to_lists(Batches(config, None if stream else training_rows(config)).rows(7))
     recorded = {
-        True: [[1, 0, 5, 4], [0, 2, 3, 5, 4, 2], [3, 0, 1, 5, 1, 5, 1], [2, 5, 3]],
+        True: [[5, 0, 0, 2, 4, 5, 4, 2], [5, 2, 2, 0, 3, 1, 1, 2], [2, 0, 2], [1, 2, 0, 2, 0]],
         False: [[2, 1, 5, 5, 0], [2, 2, 1, 1], [0, 1, 5, 1, 0, 0, 0, 3], [3, 3]],
     }
     assert rows == recorded[stream]

@@ -247,14 +247,15 @@ def test_what_the_decoder_reads_is_disturbed_and_what_it_should_answer_is_not(mo
 def test_the_attention_noise_of_a_step_is_its_share_of_the_whole() -> None:
     def noise(step: int, warmup: int) -> Tensor:
         """What was added to the scores of cross-attention."""
-        scores = []
+        scores: list[Tensor] = []
         for deviation in (5.0, 0.0):
             state = calm(model__attention_noise=deviation, train__noise_warmup_steps=warmup)
             state.step = step
             softmax = state.model.decoder.layers[0].cross_attention.softmax
             softmax.register_forward_pre_hook(lambda _, inputs: scores.append(inputs[0].detach()))
             train_step(state, BATCH)
-        return scores[0] - scores[1]
+        with_noise, without = scores
+        return with_noise - without
 
     whole = noise(step=5, warmup=0)
     assert float(whole.std()) == pytest.approx(5.0, rel=0.2)
