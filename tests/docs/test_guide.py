@@ -14,12 +14,23 @@ def pictures(chapter: Path) -> set[str]:
     return set(re.findall(r"\]\(images/([^)]+)\)", chapter.read_text(encoding="utf-8")))
 
 
+def assert_same_story(new: str, old: str, within: float) -> None:
+    """The same words, and the same numbers but for another processor's rounding."""
+    assert NUMBER.sub("#", new) == NUMBER.sub("#", old)
+    numbers = ([float(word.replace(",", "")) for word in NUMBER.findall(text)] for text in (new, old))
+    for one, other in zip(*numbers, strict=True):
+        assert one == pytest.approx(other, abs=within)
+
+
 def test_every_block_runs(tmp_path: Path) -> None:
     reader = Reader(tmp_path, short=True)
     for chapter in CHAPTERS:
         text = reader.read(chapter)
+        shown = chapter.read_text(encoding="utf-8")
         if chapter.name < "3":  # the first two chapters train nothing: their outputs are the same everywhere
-            assert text == chapter.read_text(encoding="utf-8")
+            assert text == shown
+        if chapter.name.startswith("4"):  # this one tells of a model that is part of the package, until it trains others
+            assert_same_story(text.partition("## Exercise")[0], shown.partition("## Exercise")[0], within=0.02)
         drawn = {path.name for path in (tmp_path / "images").iterdir()}
         assert pictures(chapter) - drawn <= {"explorer.png"}  # a screenshot of the page
 
@@ -37,7 +48,4 @@ def test_the_outputs_are_those_of_full_trainings(tmp_path: Path) -> None:
             re.sub(r"in \d+ s$", "", text, flags=re.MULTILINE)
             for text in (chapter.read_text(encoding="utf-8"), reader.read(chapter))
         )
-        assert NUMBER.sub("#", new) == NUMBER.sub("#", old)
-        numbers = ([float(word.replace(",", "")) for word in NUMBER.findall(text)] for text in (new, old))
-        for one, other in zip(*numbers, strict=True):
-            assert one == pytest.approx(other, abs=0.1)
+        assert_same_story(new, old, within=0.1)
