@@ -127,7 +127,10 @@ class TrainConfig(_Section):
     )
     compile: StrictBool = _field(False, "Compile training steps (torch.compile): for GPUs and large models; takes minutes.")
     threads: StrictInt = _field(
-        1, "PyTorch's CPU threads (they change the last bit of results); 0: its choice.", ge=0, le=1_024
+        1,
+        "CPU threads of the training and of all that is done with the run (they change the last bit); 0: PyTorch's choice.",
+        ge=0,
+        le=1_024,
     )
 
 

@@ -1,7 +1,10 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from seqrev import task
 from seqrev.errors import UsageError
@@ -31,6 +34,37 @@ def test_the_alignment_points_at_what_the_rule_emits(symbols: list[int]) -> None
 def test_the_rule_works_on_every_row_of_a_batch() -> None:
     batch = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.int32)
     assert task.apply_rule(batch).tolist() == [[3, 2, 1], [6, 5, 4]]
+
+
+batches = st.lists(st.lists(st.integers(0, 99), max_size=8), min_size=1, max_size=9)
+
+
+def filled(rows: list[list[int]], longest: int) -> NDArray[np.int64]:
+    return np.array([row + [task.ENDED] * (longest - len(row)) for row in rows], np.int64)
+
+
+@few
+@given(batches, st.integers(8, 11))
+def test_a_batch_of_different_lengths_is_answered_as_its_rows_are(rows: list[list[int]], longest: int) -> None:
+    batch = filled(rows, longest)
+    answers = task.apply_rule(batch)
+    assert answers.tolist() == filled([row[::-1] for row in rows], longest).tolist()
+    assert task.apply_rule(answers).tolist() == batch.tolist()
+
+
+@few
+@given(batches, st.integers(8, 11))
+def test_a_batch_of_different_lengths_has_the_ids_of_its_rows_and_padding(rows: list[list[int]], longest: int) -> None:
+    ids = task.add_special_tokens(filled(rows, longest)).tolist()
+    for row, found in zip(rows, ids, strict=True):
+        alone = task.add_special_tokens(np.array(row, np.int64)).tolist()
+        assert found == alone + [task.PAD] * (longest - len(row))
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int32, np.int64])
+def test_the_answer_has_the_type_of_the_source(kind: type[np.signedinteger[Any]]) -> None:
+    for rows in ([[4, 8, 2], [9, 1, 0]], [[4, 8, 2], [9, task.ENDED, task.ENDED]]):
+        assert task.apply_rule(np.array(rows, kind)).dtype == kind
 
 
 @few

@@ -12,7 +12,7 @@ from seqrev.config import Config
 from seqrev.data.batches import BATCHES_IN_A_WINDOW, Batches
 from seqrev.data.sampling import draw_split
 from seqrev.task import ENDED
-from tests.data.common import small_config, split_by_hand, to_lists
+from tests.data.common import few, small_config, split_by_hand, to_lists
 
 
 def training_rows(config: Config) -> list[list[int]]:
@@ -53,6 +53,24 @@ def test_any_rows_of_a_batch_are_those_of_the_whole(
     assert some.lengths(step, part).tolist() == [len(row) for row in to_lists(whole.rows(step))][part]
 
 
+@few
+@given(
+    stream=st.booleans(),
+    sizes=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    seed=st.integers(0, 2**63 - 1),
+)
+def test_another_batch_size_cuts_the_same_rows_elsewhere(stream: bool, sizes: tuple[int, int], seed: int) -> None:
+    rows = None if stream else [[n % 5] * (n % 5 + 1) for n in range(30)]  # several epochs, and batches over their ends
+
+    def first(count: int, batch_size: int) -> list[list[int]]:
+        batches = Batches(small_config(f"train.batch_size={batch_size}", f"seed={seed}"), rows)
+        return [row for step in range(-(-count // batch_size)) for row in to_lists(batches.rows(step))][:count]
+
+    pairs = zip(first(100, sizes[0]), first(100, sizes[1]), strict=True)
+    differing = [place for place, (one, other) in enumerate(pairs) if one != other]
+    assert not differing  # rather than the lists, whose difference pytest takes minutes to print
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_batch_is_full_and_mixes_all_lengths(stream: bool) -> None:
     config = small_config("train.batch_size=64")
@@ -90,7 +108,7 @@ def test_grouped_batches_are_the_same_rows_sorted_by_length_in_a_random_order(st
         assert sorted(row for batch in batches for row in batch) == sorted(together)
         ranges = [(min(map(len, batch)), max(map(len, batch))) for batch in batches]
         assert all(low[1] <= high[0] for low, high in itertools.pairwise(sorted(ranges)))
-        orders.append(sorted(range(len(ranges)), key=lambda index, ranges=ranges: ranges[index]))
+        orders.append(sorted(range(len(ranges)), key=ranges.__getitem__))
     assert orders[0] != orders[1] != orders[2]
     assert orders[0] != sorted(orders[0])
 

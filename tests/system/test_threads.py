@@ -29,7 +29,7 @@ def _caller() -> Iterator[None]:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The threads at every pass through the encoder."""
+    """The threads at every normalisation, of which each pass through the model has some."""
     seen: list[int] = []
     forward = torch.nn.LayerNorm.forward
 
@@ -82,6 +82,38 @@ def test_a_trained_model_computes_with_those_of_its_run(model: Reverser, seen: l
     assert torch.get_num_threads() == CALLERS
 
 
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The same, where the first normalisation fails."""
+    seen: list[int] = []
+
+    def fail(_: torch.nn.LayerNorm, __: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        raise KeyError
+
+    monkeypatch.setattr(torch.nn.LayerNorm, "forward", fail)
+    return seen
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_trained_model_that_fails_gives_them_back(model: Reverser, broken: list[int], name: str) -> None:
+    with pytest.raises(KeyError):
+        CALLS[name](model)
+    assert broken == [RUNS]
+    assert torch.get_num_threads() == CALLERS
+
+
+def test_a_training_that_fails_gives_them_back(broken: list[int], tmp_path: Path) -> None:
+    config = tiny_config(f"train.threads={RUNS}")
+    with pytest.raises(KeyError):
+        next(Trainer(config, device="cpu"))
+    assert torch.get_num_threads() == CALLERS
+    with pytest.raises(KeyError):
+        train(config, "cpu", tmp_path)
+    assert broken == [RUNS, RUNS]
+    assert torch.get_num_threads() == CALLERS
+
+
 @pytest.mark.parametrize(
     "command", [("decode", "1", "2"), ("evaluate",), ("attention", "1", "2"), ("attention", "--report")]
 )
@@ -98,10 +130,11 @@ def test_a_training_loop_computes_with_those_of_its_configuration_and_its_body_h
     assert set(seen) == {RUNS}
 
 
-def test_a_training_in_a_run_gives_them_back(seen: list[int], tmp_path: Path) -> None:
-    summary = train(tiny_config("train.steps=4", "train.validate_every=2", f"train.threads={RUNS}"), "cpu", tmp_path)
-    assert set(seen) == {RUNS}
-    assert summary.run.record.read()["threads"] == RUNS
+@pytest.mark.parametrize("threads", [0, RUNS])
+def test_a_training_in_a_run_gives_them_back(seen: list[int], tmp_path: Path, threads: int) -> None:
+    summary = train(tiny_config("train.steps=4", "train.validate_every=2", f"train.threads={threads}"), "cpu", tmp_path)
+    assert set(seen) == {threads or CALLERS}
+    assert summary.run.record.read()["threads"] == (threads or CALLERS)
     assert torch.get_num_threads() == CALLERS
 
 

@@ -15,7 +15,7 @@ from seqrev.training.trainer import Trainer, TrainingRows
 NOISE: dict[str, Any] = {
     f"model__{name}": 0.0
     for name in ("dropout", "attention_dropout", "attention_noise", "query_dropout", "self_query_dropout")
-}
+} | {"train__target_noise": 0.0}
 ROWS = TrainingRows(
     train=[[0], [1], [2], [3], [0, 1], [2, 3], [1, 1], [3, 0], [2, 2], [1, 2, 3], [3, 2, 1], [0, 0, 1], [3, 3, 0]],
     validation=[[1, 0], [0, 1, 2], [3, 1], [2]],
@@ -42,7 +42,15 @@ def tiny(**changes: Any) -> Config:
             "query_dropout": 0.1,
             "self_query_dropout": 0.1,
         },
-        "train": {"steps": 7, "batch_size": 4, "lr": 1e-2, "warmup_steps": 2, "validate_every": 3},
+        "train": {
+            "steps": 7,
+            "batch_size": 4,
+            "lr": 1e-2,
+            "warmup_steps": 2,
+            "noise_warmup_steps": 5,
+            "target_noise": 0.1,
+            "validate_every": 3,
+        },
     }
     for name, value in changes.items():
         section, _, field = name.rpartition("__")

@@ -20,6 +20,8 @@ from seqrev.training.step import replace_symbols, token_loss, train_step
 from seqrev.training.trainer import validate
 from tests.training.small import BATCH, NOISE, ROWS, calm, negative_log_likelihoods, same, tiny, trainer, weights_of
 
+MIXED = np.array([[0, 1, 2], [3, ENDED, ENDED], [1, 1, ENDED], [2, ENDED, ENDED]])
+
 
 def test_a_step_uses_the_learning_rate_of_its_index() -> None:
     config = tiny()
@@ -160,7 +162,7 @@ def test_a_compiled_training_is_the_same_and_so_are_its_names(monkeypatch: pytes
     compile_module = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compile_module(module, backend=trace))
     plain, state = calm(), calm(train__compile=True)
-    batches = [BATCH, BATCH[:, :2], BATCH[:, :1], BATCH]  # of changing length
+    batches = [BATCH, BATCH[:, :2], MIXED, BATCH[:, :1], BATCH]  # of changing length
     assert [train_step(state, batch).loss for batch in batches] == pytest.approx(
         [train_step(plain, batch).loss for batch in batches], rel=1e-5
     )
@@ -171,8 +173,6 @@ def test_a_compiled_training_is_the_same_and_so_are_its_names(monkeypatch: pytes
 
 
 # --- sequences of different lengths together --------------------------------------------------------------------------
-
-MIXED = np.array([[0, 1, 2], [3, ENDED, ENDED], [1, 1, ENDED], [2, ENDED, ENDED]])
 
 
 def test_padding_changes_neither_loss_nor_gradient() -> None:

@@ -111,16 +111,6 @@ def test_a_damaged_dataset_is_refused_before_anything_is_trained(tmp_path: Path,
     assert not run.has_checkpoint()
 
 
-@pytest.mark.parametrize(("threads", "asked"), [(3, [3]), (0, [])])
-def test_the_configuration_decides_the_number_of_threads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, asked: list[int]
-) -> None:
-    calls: list[int] = []
-    monkeypatch.setattr("torch.set_num_threads", calls.append)
-    train(fresh(tmp_path, f"train.threads={threads}", "train.steps=1"), "cpu")
-    assert calls == asked
-
-
 def test_snapshots_of_one_sequence_are_saved_in_a_logarithmic_series(uninterrupted: Run) -> None:
     snapshots = load_snapshots(uninterrupted.snapshots)
     assert [snapshot.step for snapshot in snapshots] == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 60]
