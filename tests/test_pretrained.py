@@ -89,6 +89,12 @@ def test_latest_and_numbers_do_not_mean_it(cli: Cli) -> None:
         seqrev.load("latest")
 
 
+def test_a_folder_of_runs_that_was_named_is_not_passed_over(cli: Cli) -> None:
+    Path("file").write_text("")
+    for folder in ("none", "file"):
+        assert_refused(cli("decode", "--runs-dir", folder, "4"), 3, f"No run in {folder} has a usable checkpoint")
+
+
 @pytest.mark.parametrize("options", [(), ("--steps", "1000")])
 def test_it_is_not_trained_on(cli: Cli, options: tuple[str, ...]) -> None:
     assert_refused(cli("train", "--run", PRETRAINED, *options), 3, "is part of seqrev, and is not changed")

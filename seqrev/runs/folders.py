@@ -156,18 +156,20 @@ def find_run(
 ) -> Run:
     """The run that the user means: a path (``runs/001``), a number (``001``, ``1``), or the latest (``latest``, None).
 
-    Or ``pretrained``, the one that is part of the package; ``or_pretrained``: that one, where None was given and there is
-    no other. The ``predicate`` must be true of the run, and ``what`` names that in the error, as in "a usable checkpoint".
+    Or ``pretrained``, the one that is part of the package; ``or_pretrained``: that one, where neither a run nor a folder of
+    runs was named, and there is no run. The ``predicate`` must be true of the run, and ``what`` names that in the error, as
+    in "a usable checkpoint".
 
     Raises:
         InputError: there is no such run, or it lacks that, or is of another version.
     """
+    or_pretrained = or_pretrained and spec is None and runs_dir is None
     runs_dir = default_runs_dir() if runs_dir is None else runs_dir
     if spec == PRETRAINED:
         return pretrained_run(runs_dir)
     if spec is None or spec == "latest":
         runs = _newest_first(runs_dir)
-        if not runs and spec is None and or_pretrained:
+        if not runs and or_pretrained:
             return pretrained_run(runs_dir)
         latest = next(filter(predicate, runs), None)
         if latest is None:

@@ -224,7 +224,8 @@ def test_a_terminal_gets_the_map_in_colour_where_that_is_allowed(
     assert ("█" in out) is not painted
     plain = in_terminal("attention", "4", "2", "1", "--run", own_run, "--ascii", **environment)
     assert "\x1b" not in plain
-    assert "@" in plain
+    assert re.search(r"[:=+*#%@]{2}", plain)  # cells are two characters wide
+    assert "█" not in plain
 
 
 # --- how it was learned -----------------------------------------------------------------------------------------------

@@ -93,10 +93,10 @@ MISSING_INPUT = (
     ["generate", "--config", "missing.yaml"],
     ["train", "--config", "missing.yaml"],
     *(["train", "--run", "9", *more] for more in ([], ["--steps", "300"], ["--tensorboard"])),
-    *(["evaluate", *more] for more in ([], ["--run", "9"], ["--run", "9", "--lengths", "20"], ["--file", "mine.txt"])),
-    *(["decode", *more] for more in (["1"], ["1", "--run", "9"], ["-"], ["--file", "mine.txt"])),
-    *(["attention", *more] for more in ([], ["1", "--run", "9"], ["--out", "map.html"], ["--run", "9", "--report"])),
-    *(["attention", "--over-time", *more] for more in ([], ["--run", "9"], ["--run", "latest"])),
+    *(["evaluate", "--run", *more] for more in (["latest"], ["9"], ["9", "--lengths", "20"], ["9", "--file", "mine.txt"])),
+    *(["decode", "--run", *more] for more in (["latest", "1"], ["9", "1"], ["9", "-"], ["9", "--file", "mine.txt"])),
+    *(["attention", "--run", *more] for more in (["latest"], ["9", "1"], ["9", "--out", "map.html"], ["9", "--report"])),
+    *(["attention", "--over-time", *more] for more in (["--runs-dir", "none"], ["--run", "9"], ["--run", "latest"])),
 )
 
 

@@ -1,26 +1,16 @@
 """Twelve steps of seven configurations, with the numbers that they had when they were recorded."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from seqrev.config import load_config
 from seqrev.training.events import Step, Validation
 from seqrev.training.trainer import Trainer
 
 RECORDED: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "golden.json").read_text())
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("name", RECORDED)

@@ -1,14 +1,12 @@
 """A trainer's run: the commands read it, and go on from it to the same weights."""
 
 import json
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from seqrev.config import Config
@@ -26,15 +24,6 @@ from tests.helpers import Cli, tiny_config
 
 SHORT = ("train.steps=30", "train.validate_every=10", "train.log_every=4", "data.train=200", "model.dropout=0.1")
 EVENTS = 33  # of the whole training
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """A command sets the number of threads, on which the last bit depends; a trainer leaves it alone."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def short(*overrides: str) -> Config:
