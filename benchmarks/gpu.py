@@ -4,7 +4,8 @@
     python benchmarks/gpu.py --peak 989            # TFLOP/s of the data sheet, for a GPU that is not in the list
     python benchmarks/gpu.py --smoke               # a tiny model on the CPU: shows that the code runs, measures nothing
 
-Both sides take the same batches, in turns, and the medians are compared. A token is a target token, ``<EOS>`` included.
+Both sides take the same batches, in turns, and the medians are compared. A token is a target token, ``<EOS>`` included,
+padding not. Operations are counted with the padding, which both compute.
 Floating-point operations are those of the matrix products of forward and backward pass, two for each multiplication with
 its addition, as PyTorch's own counter finds them; nothing that is computed twice counts twice.
 """
@@ -30,7 +31,7 @@ from seqrev.model.positions import sinusoidal
 from seqrev.model.tensors import to_tensors
 from seqrev.model.transformer import Transformer
 from seqrev.system.files import write_json
-from seqrev.task import Array, vocabulary_size
+from seqrev.task import ENDED, PAD, Array, vocabulary_size
 from seqrev.training.schedule import learning_rate
 from seqrev.training.state import TrainingState
 from seqrev.training.step import token_loss, train_step
@@ -72,12 +73,15 @@ class Plain(nn.Module):
         """Teacher-forced logits, ``[batch, tgt, vocabulary]``."""
         positions = self.get_buffer("positions")
         length = target.shape[1]
-        mask = nn.Transformer.generate_square_subsequent_mask(length, device=target.device)
+        mask = torch.ones(length, length, dtype=torch.bool, device=target.device).triu(1)
+        padding = source == PAD
         states = self.layers(
             self.source(source) + positions[: source.shape[1]],
             self.target(target) + positions[:length],
             tgt_mask=mask,
             tgt_is_causal=True,
+            src_key_padding_mask=padding,
+            memory_key_padding_mask=padding,
         )
         logits: Tensor = self.output(states)
         return logits
@@ -151,8 +155,8 @@ def measure(config: Config, device: torch.device, steps: int, repetitions: int, 
         None if config.data.stream else [row for chunk in draw_split("train", config.data.train, config) for row in chunk]
     )
     source = Batches(config, rows)
-    batches = [source[step] for step in range(steps)]
-    tokens = sum(len(batch) * (batch.shape[1] + 1) for batch in batches)
+    batches = [source.rows(step) for step in range(steps)]
+    tokens = sum(int((batch != ENDED).sum()) + len(batch) for batch in batches)
     sides = {
         "seqrev": (
             own_step(config, device),

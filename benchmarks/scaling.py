@@ -21,7 +21,7 @@ from seqrev.data.batches import Batches
 from seqrev.model import attention
 from seqrev.model.tensors import to_tensors
 from seqrev.model.transformer import Transformer
-from seqrev.task import vocabulary_size
+from seqrev.task import ENDED, vocabulary_size
 from seqrev.training.distributed import Processes, join
 from seqrev.training.state import TrainingState
 from seqrev.training.step import token_loss, train_step
@@ -74,10 +74,10 @@ def describe(config: Config) -> None:
     print(f"operations for a sequence: {mean / 1e9:.1f} GFLOP on average, {counts[-1] / 1e9:.1f} at length {longest}")
     for size in (256, 2048, 16384):
         batches = Batches(config.model_copy(update={"train": config.train.model_copy(update={"batch_size": size})}), None)
-        first = Processes(0, size // 256)
+        share = Processes(0, size // 256).share(size)
 
-        def prepare(step: int, batches: Batches = batches, first: Processes = first) -> object:
-            return to_tensors(first.shard(batches[step]), CPU)
+        def prepare(step: int, batches: Batches = batches, share: slice = share) -> object:
+            return to_tensors(batches.rows(step, share), CPU)
 
         spent = milliseconds(prepare, 30)
         print(f"a global batch of {size:,} sequences, on the host: {spent:.1f} ms")
@@ -89,14 +89,16 @@ def compare(processes: Processes) -> None:
     print_first(f"agreeing on a number: {milliseconds(lambda _: processes.largest(0), 300):.2f} ms")
     for changes in ([], ["train.batch_size=1024"], ["train.batch_size=256", "model.d_model=256", "model.d_ff=1024"]):
         config = load_config(SMALL, ["data.stream=true", *changes])
-        batches = [Batches(config, None)[step] for step in range(5 if changes else 40)]
+        batches = [Batches(config, None).rows(step) for step in range(5 if changes else 40)]
+        share = processes.share(config.train.batch_size)
         together, alone = TrainingState(config, processes=processes), TrainingState(config)
         times: dict[TrainingState, list[float]] = {together: [], alone: []}
         for repetition in range(6):
             for state in (together, alone) if processes.rank == 0 else (together,):
                 began = time.perf_counter()
                 for batch in batches:
-                    train_step(state, batch)
+                    tokens = int((batch != ENDED).sum()) + len(batch)
+                    train_step(state, batch[share] if state is together else batch, tokens)
                 if repetition:
                     times[state].append((time.perf_counter() - began) / len(batches) * 1e3)
             processes.largest(0)  # the others wait here for the first, which is alone at work

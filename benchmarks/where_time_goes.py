@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from answers import greedy_for
+from common import SMALL, seconds, training_state
 from plain import Plain, batch_of, draw, train_epoch
-from speed import SMALL, greedy_for, seconds, training_state
 from torch.profiler import ProfilerActivity, profile
 
 from seqrev.config import load_config
@@ -50,7 +51,7 @@ def main() -> None:
 
     def steps() -> None:
         for step in range(50):
-            train_step(state, batches[step])
+            train_step(state, batches.rows(step))
 
     def peer_decodes() -> None:
         for start in range(0, len(short), 512):
@@ -97,7 +98,7 @@ def line_through(sizes: tuple[int, ...]) -> tuple[float, float]:
     times = []
     for size in sizes:
         state, batches = training_state(draw(10_000, 2), *DROPOUT, f"train.batch_size={size}")
-        taken = [seconds(functools.partial(train_step, state, batches[step])) for step in range(150)]
+        taken = [seconds(functools.partial(train_step, state, batches.rows(step))) for step in range(150)]
         times.append(statistics.median(taken[30:]) * 1e3)
     each, fixed = np.polyfit(sizes, times, 1)
     return float(fixed), float(each)

@@ -1,25 +1,40 @@
-"""The benchmark for GPUs: that its code runs, and that its operations are counted right; what it measures needs a GPU.
+"""The benchmarks: that every part runs, and that what they count is counted right. What they measure is not tested.
 
-And the leads and margins of docs/extrapolation.md, against the attention and the logits themselves.
+The leads and margins of docs/extrapolation.md are tested against the attention and the logits themselves.
 """
 
+import importlib.util
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from seqrev.config import Config, load_config
 from seqrev.data.sampling import fresh_sequences
 from seqrev.model.tensors import to_tensors
 from seqrev.model.transformer import Transformer
+from seqrev.training.step import token_loss, train_step
 from tests.helpers import child_environment, load_benchmark
 
 ROOT = Path(__file__).parents[1]
+LINES = {"perfect": 8, "epoch": 1, "step": 2, "jax": 2, "short": 2, "long": 1, "generate": 6, "start": 1, "growth": 3}
+if importlib.util.find_spec("jax") is None:
+    LINES["jax"] = 0
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The benchmarks can import each other."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +122,102 @@ def test_leads_and_margins_are_those_of_the_attention_and_the_logits(seed: int) 
         gaps.append(own - max(logits))
     assert leads.margin(model, config, 7, 1) == pytest.approx(min(gaps), abs=1e-5)
     assert 1.0 <= leads.waves(model, config) <= 4.0  # of a head with four pairs
+
+
+@pytest.mark.usefixtures("beside")
+@pytest.mark.parametrize("section", LINES)
+def test_every_section_of_the_speed_benchmark_runs(section: str) -> None:
+    speed = load_benchmark("speed")
+    results = list(speed.SECTIONS[section](speed.SMOKE))
+    assert len(results) == LINES[section]
+    for result in results:
+        assert math.isfinite(result["seconds"])
+        assert result["seconds"] > 0
+        assert result.get("against", result.get("peak_mb")) > 0
+        assert result["what"] in speed.line_of(result)
+
+
+@pytest.mark.usefixtures("beside")
+def test_the_speed_benchmark_has_no_other_sections() -> None:
+    assert set(load_benchmark("speed").SECTIONS) == set(LINES)
+
+
+@pytest.mark.usefixtures("beside")
+def test_the_speed_benchmark_writes_json_and_keeps_other_sections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    speed = load_benchmark("speed")
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    monkeypatch.setitem(speed.SECTIONS, "epoch", lambda plan: [{"what": "x", "seconds": math.inf, "peak_mb": plan.threads}])
+    out = tmp_path / "speed.json"
+    out.write_text('{"sections": {"start": [], "epoch": ["old"]}}')
+    monkeypatch.setattr(sys, "argv", ["speed.py", "--smoke", "--threads", "7", "--only", "epoch", "--out", str(out)])
+    speed.main()
+    written = json.loads(out.read_text())
+    assert written["sections"] == {"start": [], "epoch": [{"what": "x", "seconds": None, "peak_mb": 7}]}
+    assert "7 threads" in written["machine"]
+
+
+@pytest.mark.usefixtures("beside")
+def test_a_race_is_over_at_the_first_check_that_is_good_enough() -> None:
+    perfect = load_benchmark("perfect")
+    checks = [perfect.Check(1.0 * i, f"{i} steps", exact, 0.5, 0.25) for i, exact in enumerate((0.2, 0.9, 0.8, 1.0))]
+    race = perfect.Race(checks, 5.0)
+    assert race.first(lambda check: check.exact >= 0.9) == 1.0
+    assert race.first(lambda check: check.mass >= 0.9) == math.inf
+    assert perfect.ends([race], lambda check: check.exact >= 0.9) == "1 steps, 1.0 s"
+    assert perfect.ends([race], lambda check: check.mass >= 0.9) == "not within 3 steps (exact 1.000, mass 0.50, hit 0.25)"
+
+
+@pytest.mark.usefixtures("beside")
+def test_the_products_of_a_step_are_all_that_pytorch_counts() -> None:
+    """On a padded batch, and their replay is made of as many products."""
+    steps, common = load_benchmark("steps"), load_benchmark("common")
+    state, batches = common.training_state([[1, 2, 3], [4], [5, 6]] * 4, "train.batch_size=8")
+    with FlopCounterMode(display=False) as counter, steps.Products() as products:
+        train_step(state, batches.rows(0))
+    run, operations = products.replay()
+    assert operations == counter.get_total_flops()
+    with steps.Products() as again:
+        run()
+    assert again.calls == products.calls
+
+
+@pytest.mark.usefixtures("beside")
+def test_the_peers_best_map_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One head of the last layer is given an anti-diagonal, which is half of its weight; nobody else looks anywhere."""
+    plain = load_benchmark("plain")
+    peer = plain.Plain(norm_first=True, dropout=0.0)
+    rows = [[1, 2, 3], [4, 5, 6, 7, 8]]
+    last = peer.transformer.decoder.layers[-1].multihead_attn
+    forward = nn.MultiheadAttention.forward
+
+    def attend(module: nn.MultiheadAttention, *arguments: Any, **options: Any) -> tuple[Tensor, Tensor | None]:
+        states, weights = forward(module, *arguments, **options)
+        if module is last and weights is not None:
+            weights = torch.full_like(weights, 1e-3)
+            for index, row in enumerate(rows):
+                for step in range(len(row)):
+                    weights[index, 2, step, len(row) - step] = 0.5
+        return states, weights
+
+    before = plain.crispness(peer, rows)
+    monkeypatch.setattr(nn.MultiheadAttention, "forward", attend)
+    assert before[0] < 0.4
+    assert plain.crispness(peer, rows) == (0.5, 1.0)
+
+
+@pytest.mark.usefixtures("beside")
+def test_the_jax_peer_is_the_same_model_and_learns() -> None:
+    pytest.importorskip("jax", reason="an optional peer")
+    jax_peer, common = load_benchmark("jax_peer"), load_benchmark("common")
+    state, batches = common.training_state([[1, 2, 3], [4], [5, 6]] * 4, "train.batch_size=8")
+    source, target = to_tensors(batches.rows(0), torch.device("cpu"))
+    with torch.no_grad():
+        for parameter in state.model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)  # biases, too
+        ours = float(token_loss(state.model(source, target[:, :-1]), target[:, 1:]))
+    weights = {name: value.detach().numpy() for name, value in state.model.named_parameters()}
+    training = jax_peer.Training(state.config)
+    assert {name: one.shape for name, one in training.weights.items()} == {name: one.shape for name, one in weights.items()}
+    assert float(jax_peer.loss_of(weights, source.numpy(), target.numpy())) == pytest.approx(ours, rel=1e-5)
+    assert training.take(1) > 2.4
+    assert training.take(300) < 1.0
