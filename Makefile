@@ -5,7 +5,7 @@ BIN := .venv/bin
 # One worker for each core, at most two; each with one thread, so that they do not get in each other's way.
 PARALLEL := --numprocesses auto --maxprocesses 2 --dist worksteal
 
-.PHONY: help train test test-slow torture guide lint format bench bench-gpu clean
+.PHONY: help train test test-slow torture guide pretrained lint format bench bench-gpu clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,7 +28,7 @@ guide: .venv/installed-dev  ## Run the guide's code and write its outputs and pi
 pretrained: .venv/installed-dev  ## Train configs/small.yaml, and put the run into the package as `--run pretrained`
 	$(BIN)/python -m tests.pretrained
 
-bench: .venv/installed  ## Time this project beside a plain nn.Transformer script; ten minutes, best on a quiet machine
+bench: .venv/installed  ## Time this project beside a plain nn.Transformer script; a quarter of an hour, on a quiet machine
 	$(BIN)/python benchmarks/speed.py
 
 lint: .venv/installed-dev  ## Check style, types and the direction of imports

@@ -102,4 +102,4 @@ def test_it_is_not_trained_on(cli: Cli, options: tuple[str, ...]) -> None:
 
 
 def test_its_training_split_is_not_there_and_that_is_said(cli: Cli) -> None:
-    assert_refused(cli("evaluate", "--run", PRETRAINED, "--split", "train"), 3, "train.jsonl")
+    assert_refused(cli("evaluate", "--run", PRETRAINED, "--split", "train"), 3, "comes without its training split")

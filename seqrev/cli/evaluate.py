@@ -8,9 +8,13 @@ from typer import Option
 from seqrev.cli.console import Console
 from seqrev.cli.options import Beam, Device, Json, RunsDir, load_model, refuse_together
 from seqrev.errors import QualityError, UsageError
+from seqrev.runs.folders import PRETRAINED
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from seqrev.inference.evaluation import Protocol
+    from seqrev.reverser import Reverser
 
 HELP = "seqrev evaluate --help"
 SYMBOLS_SHOWN = 40  # of a mistake
@@ -83,11 +87,18 @@ def command(
         raise outcome.failure
     worst = min(report["exact_match"] for report in reports)
     if min_exact is not None and not worst >= min_exact:  # nor with NaN is the gate open
-        config = models[0].run and models[0].run.path / "config.yaml"
         raise QualityError(
-            f"The exact match is {worst:.4f}, and at least {min_exact} was asked for.",
-            f"seqrev train --config {config} --set train.steps={2 * models[0].config.train.steps}",
+            f"The exact match is {worst:.4f}, and at least {min_exact} was asked for.", _better(models[0], reports)
         )
+
+
+def _better(model: "Reverser", reports: "Sequence[dict[str, Any]]") -> str:
+    """The training that may lead to a better model."""
+    longest = max(row["length"] for report in reports for row in report["by_length"])
+    if longest > model.config.task.max_length:
+        return "seqrev train --config configs/extrapolate.yaml"
+    config = "configs/small.yaml" if str(model.run) == PRETRAINED else f"{model.run}/config.yaml"
+    return f"seqrev train --config {config} --set train.steps={2 * model.config.train.steps}"
 
 
 def _print(console: Console, report: dict[str, Any]) -> None:

@@ -127,8 +127,8 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"d_model is {d_model}, which {heads} heads cannot share equally")
         self.heads = heads
         self.noise = noise
-        self.noise_scale: Tensor
-        self.register_buffer("noise_scale", torch.ones(()), persistent=False)
+        self.noise_scale: Tensor | None
+        self.register_buffer("noise_scale", torch.ones(()) if noise else None, persistent=False)
         self.q_proj = nn.Linear(d_model, d_model)
         self.k_proj = nn.Linear(d_model, d_model)
         self.v_proj = nn.Linear(d_model, d_model)
@@ -185,7 +185,7 @@ class MultiHeadAttention(nn.Module):
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: ScoreBias | None, need_weights: bool
     ) -> tuple[Tensor, Tensor | None]:
         """What each head finds, ``[batch, head, tgt, d_head]``, and the weights, if somebody wants them."""
-        noise = self.noise * self.noise_scale if self.training and self.noise else None
+        noise = self.noise * self.noise_scale if self.training and self.noise_scale is not None else None
         dropout = self.dropout.p if self.training else 0.0
         rows, keys = query.shape[2], key.shape[2]
         explicit = need_weights or noise is not None or has_hooks(self.softmax) or has_hooks(self.dropout)

@@ -104,7 +104,8 @@ class Transformer(nn.Module):
     def scale_noise(self, scale: float) -> None:
         """Which share of ``attention_noise`` training adds from now on, from 0 to 1."""
         for layer in self.decoder.layers:
-            layer.cross_attention.noise_scale.fill_(scale)
+            if layer.cross_attention.noise_scale is not None:
+                layer.cross_attention.noise_scale.fill_(scale)
 
     @torch.no_grad()
     def _initialise(self) -> None:

@@ -173,7 +173,8 @@ def find_run(
             return pretrained_run(runs_dir)
         latest = next(filter(predicate, runs), None)
         if latest is None:
-            raise InputError(f"No run in {runs_dir} has {what}.")
+            hint = "the same command with --run pretrained" if or_pretrained else ""
+            raise InputError(f"No run in {runs_dir} has {what}.", hint)
         latest.check()
         return latest
     run = Run(runs_dir / f"{int(spec):03d}" if re.fullmatch(r"\d{1,9}", spec) else spec)

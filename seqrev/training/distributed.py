@@ -55,7 +55,7 @@ class Processes:
             return model
         from torch.nn.parallel import DistributedDataParallel
 
-        return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+        return DistributedDataParallel(model, gradient_as_bucket_view=True)
 
     def mean(self, value: "torch.Tensor") -> "torch.Tensor":
         """The mean of a number over all processes, on its device."""

@@ -18,7 +18,7 @@ from seqrev.inference.evaluation import KEPT_MISTAKES, Evaluation, Protocol
 from seqrev.inference.evaluation import evaluate as evaluate_model
 from seqrev.interpret.alignment import alignment_over
 from seqrev.reverser import Reverser
-from seqrev.runs.folders import Run
+from seqrev.runs.folders import PRETRAINED, Run
 from seqrev.system.files import write_json
 from seqrev.system.text import shorten
 from seqrev.system.threads import limit_threads
@@ -121,6 +121,9 @@ def _on_rows(model: Reverser, sequences: EvaluationSet, beam: int, protocol: Pro
     if sequences.file is not None:
         sources = read_sequences(sequences.file, model.config.task.symbols, model.longest_source)
         return {"file": str(sequences.file), **_answer(model, sources, beam, protocol).to_dict()}
+    if sequences.split == "train" and str(model.run) == PRETRAINED:
+        problem = "The pretrained run comes without its training split; validation or test was expected."
+        raise InputError(problem, "seqrev evaluate --run pretrained")
     rows = load_split(run_of(model).data, sequences.split, model.config)
     result = _answer(model, rows, beam, protocol).to_dict()
     with limit_threads(model.config.train.threads):
