@@ -9,11 +9,13 @@ from seqrev.config import TaskConfig
 from seqrev.data.sampling import FAMILY
 from seqrev.data.sequences import Sequences, smallest_integers
 from seqrev.errors import UsageError
+from seqrev.system.resources import check_memory
 from seqrev.task import Array
 
 MOST_SEQUENCES = 2_000_000  # that are tried: some minutes
 ROWS_AT_ONCE = 100_000
 FAMILY_SIZE = 2_000  # sequences of a family, over all lengths, where it has so many
+MOST_LENGTHS = 100  # of a family; of more, so many are tried, as far apart as possible
 
 
 def count_up_to(longest: int, symbols: int) -> int:
@@ -92,9 +94,14 @@ def families(task: TaskConfig) -> Iterator[tuple[str, Sequences]]:
     ``constant``, ``alternating`` (two different symbols in turn), ``palindromes``, ``two symbols`` (in any order),
     ``ascending`` and ``descending``. Of a length of which a family has more sequences than its share of ``FAMILY_SIZE``, at
     most so many different ones are chosen at random.
+
+    Raises:
+        UsageError: they do not fit in memory.
     """
-    symbols, lengths = task.symbols, range(task.min_length, task.max_length + 1)
-    share = max(1, FAMILY_SIZE // len(lengths))
+    symbols, count = task.symbols, min(MOST_LENGTHS, task.max_length - task.min_length + 1)
+    lengths = np.linspace(task.min_length, task.max_length, count).round().astype(int).tolist()
+    share = FAMILY_SIZE // count
+    check_memory(FAMILY_SIZE * task.max_length * 16, f"Sequences of {task.max_length:,} symbols")
     for name, (count_letters, make) in FAMILIES.items():
         rows: list[list[int]] = []
         for length in lengths:

@@ -71,6 +71,14 @@ def test_of_ten_digits_all_constant_and_alternating_sequences_are_there() -> Non
     assert min(sizes.values()) == 100
 
 
+def test_of_many_lengths_some_are_tried_from_the_shortest_to_the_longest() -> None:
+    task = TaskConfig(min_length=3, max_length=1_500)
+    lengths = {name: sorted({len(row) for row in rows}) for name, rows in families(task)}
+    assert all(some == lengths["constant"] for some in lengths.values())
+    assert len(lengths["constant"]) == 100
+    assert (lengths["constant"][0], lengths["constant"][-1]) == (3, 1_500)
+
+
 def test_they_are_the_same_in_every_run() -> None:
     once, again = ([(name, list(rows)) for name, rows in families(TaskConfig())] for _ in range(2))
     assert once == again
