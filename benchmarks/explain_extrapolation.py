@@ -67,11 +67,11 @@ def score_gaps(model: Reverser, length: int) -> tuple[NDArray[np.floating], floa
     Differences of scores are differences of the logarithms of the weights.
     """
     sequences = np.array(fresh_sequences(length, 1, model.config))
-    source, target = to_tensors(sequences, torch.device("cpu"))
+    source, target = to_tensors(sequences, "reverse", torch.device("cpu"))
     with torch.inference_mode():
         weights = model.model.attention_maps(source, target[:, :-1]).cross[0][0].mean(0)[:length].numpy()
     scores = SOFTER * np.log(weights)
-    right = alignment(sequences)[0] + 1
+    right = alignment(sequences, "reverse")[0] + 1
     rows = np.arange(length)
     relative = scores - scores[rows, right][:, None]
     means = []

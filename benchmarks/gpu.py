@@ -98,7 +98,7 @@ def plain_step(config: Config, device: torch.device) -> TakeStep:
 
     def take(sources: Array) -> None:
         nonlocal steps
-        source, target = to_tensors(sources, device)
+        source, target = to_tensors(sources, "reverse", device)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(steps, config.train)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.train.precision == "bfloat16"):
@@ -124,7 +124,7 @@ def operations(model: nn.Module, batches: Sequence[Array]) -> float:
     total, meta = 0.0, torch.device("meta")
     model.to(meta).train()
     for batch in batches:
-        source, target = to_tensors(batch[:1], torch.device("cpu"))
+        source, target = to_tensors(batch[:1], "reverse", torch.device("cpu"))
         with FlopCounterMode(display=False) as counter:
             torch.autograd.backward(model(source.to(meta), target[:, :-1].to(meta)).sum())
         total += counter.get_total_flops() * len(batch)

@@ -44,7 +44,7 @@ def generation(plan: Plan) -> Iterator[Result]:
         yield row(f"generating {plan.written:,} rows to disk", own, other * 5, 20.0, "with splits, counts and SHA-256")
         config, data = load_config(overrides=[f"data.train={part}"]), new_folder()
         write_dataset(config, data)
-        by_line = functools.partial(read_sequences, data / "train.jsonl", 10)
+        by_line = functools.partial(read_sequences, data / "train.jsonl", config.task)
         own, other = interleaved(plan.repetitions, lambda: load_split(data, "train", config), by_line)
         yield row(f"reading {part:,} rows as arrays against line by line", own, other)
     for factor in (0.01, 0.1, 1, 10):

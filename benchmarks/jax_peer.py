@@ -171,7 +171,7 @@ class Training:
             self._step += 1
             lr = self._plan.lr * min(1.0, self._step / max(1, self._plan.warmup_steps))
             numbers = (np.float32(number) for number in (self._step, lr, self._plan.max_grad_norm))
-            both = (self._padded(sources), self._padded(apply_rule(sources)))
+            both = (self._padded(sources), self._padded(apply_rule(sources, "reverse")))
             self.weights, self._moments, loss = train_step(self.weights, self._moments, *numbers, *both)
         return float(loss)
 

@@ -85,10 +85,10 @@ def queries_and_keys(model: Transformer, sequences: Tensor, target: Tensor) -> t
 def lead(model: Transformer, config: Config, length: int) -> float:
     """By how much the right position wins, where it wins least."""
     sequences = np.array(fresh_sequences(length, 1, config))
-    source, target = to_tensors(sequences, CPU)
+    source, target = to_tensors(sequences, "reverse", CPU)
     query, key = queries_and_keys(model, source, target[:, :length])
     scores = (query @ key.transpose(-2, -1))[0] / query.shape[-1] ** 0.5
-    right = torch.from_numpy(alignment(sequences) + 1).expand(len(scores), -1)[..., None]
+    right = torch.from_numpy(alignment(sequences, "reverse") + 1).expand(len(scores), -1)[..., None]
     own = scores.gather(-1, right)
     best = scores.scatter(-1, right, -torch.inf).max(-1, keepdim=True).values
     return float((own - best)[..., 0].max(0).values.min())
@@ -96,7 +96,7 @@ def lead(model: Transformer, config: Config, length: int) -> float:
 
 def waves(model: Transformer, config: Config) -> float:
     """How many rotations take part, in the head with the most."""
-    source, target = to_tensors(np.array(fresh_sequences(200, 1, config)), CPU)
+    source, target = to_tensors(np.array(fresh_sequences(200, 1, config)), "reverse", CPU)
     both = queries_and_keys(model, source, target)
     query, key = (torch.hypot(*part.chunk(2, dim=-1)).mean(2)[0] for part in both)  # a pair is dimensions i and i + d/2
     amplitudes = query * key
@@ -105,7 +105,7 @@ def waves(model: Transformer, config: Config) -> float:
 
 def margin(model: Transformer, config: Config, length: int, count: int) -> float:
     """By how much the right token wins, where it wins least."""
-    source, target = to_tensors(np.array(fresh_sequences(length, count, config)), CPU)
+    source, target = to_tensors(np.array(fresh_sequences(length, count, config)), "reverse", CPU)
     logits, right = model(source, target[:, :-1]), target[:, 1:, None]
     return float((logits.gather(-1, right) - logits.scatter(-1, right, -torch.inf).max(-1, keepdim=True).values).min())
 

@@ -40,7 +40,7 @@ def saved_bytes(model: torch.nn.Module, rows: int, length: int) -> int:
         kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
-    source, target = to_tensors(np.zeros((rows, length), np.int32), CPU)
+    source, target = to_tensors(np.zeros((rows, length), np.int32), "reverse", CPU)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(source, target[:, :-1], padded=False)
@@ -77,7 +77,7 @@ def describe(config: Config) -> None:
         share = Processes(0, size // 256).share(size)
 
         def prepare(step: int, batches: Batches = batches, share: slice = share) -> object:
-            return to_tensors(batches.rows(step, share), CPU)
+            return to_tensors(batches.rows(step, share), "reverse", CPU)
 
         spent = milliseconds(prepare, 30)
         print(f"a global batch of {size:,} sequences, on the host: {spent:.1f} ms")

@@ -13,6 +13,7 @@ from seqrev.errors import InputError, UsageError
 from seqrev.system.files import read_regular
 from seqrev.system.safe_yaml import LARGEST_TEXT, parse_yaml
 from seqrev.system.text import shorten
+from seqrev.task import RuleName
 
 HINT = "the table of all fields in docs/configuration.md, or configs/small.yaml as an example"
 MOST_PROBLEMS = 20  # in one message
@@ -42,6 +43,9 @@ class _Section(BaseModel):
 class TaskConfig(_Section):
     """What is to be learned."""
 
+    rule: RuleName = _field(
+        "reverse", "What to answer: the symbols in reverse, copy, sort, rotate (by one), swap (neighbours), odd_first."
+    )
     symbols: StrictInt = _field(
         10, "How many symbols: 0 to symbols - 1; the vocabulary has three more.", ge=2, le=1_000_000
     )

@@ -1,11 +1,12 @@
-"""The task: the rule that is learned, and the vocabulary.
+"""The task: the rules that can be learned, and the vocabulary.
 
 A *symbol* is what people write and read: an integer from 0 to ``symbols - 1``. An *id* is what the model sees: the three
 special tokens come first, so symbol ``s`` has the id ``s + 3``, and ten symbols make a vocabulary of 13.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,24 +22,52 @@ ENDED = -1  # fills an array of symbols where a shorter sequence has ended
 EXTRAPOLATE_LONGEST = 131_070  # symbols that the model of configs/extrapolate.yaml takes
 
 
-def alignment(sources: Array) -> Array:
-    """Which source symbol is emitted at each step: the rule. Nothing else in the program knows that it is reversal.
+RuleName = Literal["reverse", "copy", "sort", "rotate", "swap", "odd_first"]
 
-    It is also where a model that has learned the rule has to look: for reversal, the anti-diagonal. To teach another
-    rule, return other indices: ``np.arange(length)`` copies, ``sources.argsort(axis=-1, kind="stable")`` sorts. From
-    symbols, ``[..., length]``, to indices into their last axis, ``[..., length]``.
 
-    >>> alignment(np.array([4, 8, 2, 9])).tolist()
+def _odd_first(sources: Array) -> Array:
+    positions = np.arange(sources.shape[-1])
+    return np.concatenate((positions[::2], positions[1::2]))
+
+
+def _swap(sources: Array) -> Array:
+    length = sources.shape[-1]
+    positions: Array = np.minimum(np.arange(length) ^ 1, length - 1)
+    return positions
+
+
+# Which source symbol is emitted at each step: from symbols, ``[..., length]``, to their indices, ``[..., length]``, or only
+# ``[length]`` where they do not depend on the symbols. Nothing else in the program knows a rule; a new one is a line here.
+RULES: Mapping[RuleName, Callable[[Array], Array]] = {
+    "reverse": lambda sources: np.arange(sources.shape[-1])[::-1],
+    "copy": lambda sources: np.arange(sources.shape[-1]),
+    "sort": lambda sources: sources.argsort(axis=-1, kind="stable"),
+    "rotate": lambda sources: np.roll(np.arange(sources.shape[-1]), -1),  # the first symbol goes to the end
+    "swap": _swap,  # each symbol changes places with its neighbour; of an odd number, the last one stays
+    "odd_first": _odd_first,  # the first, third, fifth, … symbol, then the second, fourth, …
+}
+
+
+def alignment(sources: Array, rule: RuleName) -> Array:
+    """Which source symbol is emitted at each step, and so where a model that has learned the rule has to look.
+
+    From symbols, ``[..., length]``, to indices into their last axis, ``[..., length]``.
+
+    >>> alignment(np.array([4, 8, 2, 9]), "reverse").tolist()
     [3, 2, 1, 0]
     """
-    length = sources.shape[-1]
-    return np.broadcast_to(np.arange(length)[::-1], sources.shape)
+    return np.broadcast_to(RULES[rule](sources), sources.shape)
 
 
-def apply_rule(sources: Array) -> Array:
+def alignment_name(rule: RuleName) -> str:
+    """What the alignment looks like in a map."""
+    return {"reverse": "anti-diagonal", "copy": "diagonal"}.get(rule, f"alignment of {rule}")
+
+
+def apply_rule(sources: Array, rule: RuleName) -> Array:
     """What the model should answer, ``[..., longest]``; rows may be filled up with ``ENDED``.
 
-    >>> apply_rule(np.array([[4, 8, 2, 9], [7, 1, -1, -1]])).tolist()
+    >>> apply_rule(np.array([[4, 8, 2, 9], [7, 1, -1, -1]]), "reverse").tolist()
     [[9, 2, 8, 4], [1, 7, -1, -1]]
     """
     lengths = (sources != ENDED).sum(axis=-1)
@@ -46,11 +75,11 @@ def apply_rule(sources: Array) -> Array:
         answers = np.full_like(sources, ENDED)
         for length in np.unique(lengths).tolist():
             rows = lengths == length
-            answers[rows, :length] = apply_rule(sources[rows, :length])
+            answers[rows, :length] = apply_rule(sources[rows, :length], rule)
         return answers
-    indices = alignment(sources)
-    if sources.size and not any(indices.strides[:-1]):  # the same for every sequence: ten times as fast
-        return sources.take(indices.flat[: sources.shape[-1]], axis=-1)
+    indices = RULES[rule](sources)
+    if indices.ndim == 1 < sources.ndim:  # the same for every sequence: ten times as fast
+        return sources.take(indices, axis=-1)
     return np.take_along_axis(sources, indices, axis=-1)
 
 

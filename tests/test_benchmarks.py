@@ -106,7 +106,7 @@ def test_leads_and_margins_are_those_of_the_attention_and_the_logits(seed: int) 
     for parameter in model.parameters():
         parameter.add_(torch.randn_like(parameter), alpha=0.3)
     sources = fresh_sequences(7, 1, config)
-    source, target = to_tensors(np.array(sources), torch.device("cpu"))
+    source, target = to_tensors(np.array(sources), "reverse", torch.device("cpu"))
 
     log_weights = model.attention_maps(source, target[:, :-1]).cross[-1][0].log()  # differ as the scores do
     gaps = []
@@ -210,7 +210,7 @@ def test_the_jax_peer_is_the_same_model_and_learns() -> None:
     pytest.importorskip("jax", reason="an optional peer")
     jax_peer, common = load_benchmark("jax_peer"), load_benchmark("common")
     state, batches = common.training_state([[1, 2, 3], [4], [5, 6]] * 4, "train.batch_size=8")
-    source, target = to_tensors(batches.rows(0), torch.device("cpu"))
+    source, target = to_tensors(batches.rows(0), "reverse", torch.device("cpu"))
     with torch.no_grad():
         for parameter in state.model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)  # biases, too

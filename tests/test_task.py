@@ -1,4 +1,5 @@
-from typing import Any
+from collections.abc import Callable
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,27 +14,50 @@ few = settings(max_examples=25, deadline=None)
 sequences = st.lists(st.integers(0, 99), min_size=1, max_size=30)
 
 
-@few
-@given(sequences)
-def test_the_rule_is_reversal_and_twice_it_is_the_identity(symbols: list[int]) -> None:
-    source = np.array(symbols)
-    assert task.apply_rule(source).tolist() == symbols[::-1]
-    assert task.apply_rule(task.apply_rule(source)).tolist() == symbols
+BY_HAND: dict[task.RuleName, Callable[[list[int]], list[int]]] = {
+    "reverse": lambda symbols: symbols[::-1],
+    "copy": list,
+    "sort": sorted,
+    "rotate": lambda symbols: symbols[1:] + symbols[:1],
+    "swap": lambda symbols: [symbol for start in range(0, len(symbols), 2) for symbol in symbols[start : start + 2][::-1]],
+    "odd_first": lambda symbols: symbols[::2] + symbols[1::2],
+}
+each_rule = pytest.mark.parametrize("rule", task.RULES)
 
 
+def test_every_rule_is_tested_and_can_be_chosen() -> None:
+    assert list(BY_HAND) == list(task.RULES) == list(get_args(task.RuleName))
+
+
+@each_rule
 @few
 @given(sequences)
-def test_the_alignment_points_at_what_the_rule_emits(symbols: list[int]) -> None:
+def test_a_rule_is_what_its_name_says(rule: task.RuleName, symbols: list[int]) -> None:
+    assert task.apply_rule(np.array(symbols), rule).tolist() == BY_HAND[rule](symbols)
+
+
+@pytest.mark.parametrize("rule", ["reverse", "swap"])
+@few
+@given(sequences)
+def test_twice_it_is_the_identity(rule: task.RuleName, symbols: list[int]) -> None:
+    assert task.apply_rule(task.apply_rule(np.array(symbols), rule), rule).tolist() == symbols
+
+
+@each_rule
+@few
+@given(sequences)
+def test_the_alignment_points_at_what_the_rule_emits(rule: task.RuleName, symbols: list[int]) -> None:
     source = np.array([symbols, symbols[::-1]])
-    indices = task.alignment(source)
+    indices = task.alignment(source, rule)
     assert indices.shape == source.shape
     for row, order in zip(source, indices, strict=True):
-        assert [int(row[index]) for index in order] == task.apply_rule(row).tolist()
+        assert sorted(order.tolist()) == list(range(len(symbols)))  # each symbol once
+        assert [int(row[index]) for index in order] == task.apply_rule(row, rule).tolist()
 
 
 def test_the_rule_works_on_every_row_of_a_batch() -> None:
     batch = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.int32)
-    assert task.apply_rule(batch).tolist() == [[3, 2, 1], [6, 5, 4]]
+    assert task.apply_rule(batch, "reverse").tolist() == [[3, 2, 1], [6, 5, 4]]
 
 
 batches = st.lists(st.lists(st.integers(0, 99), max_size=8), min_size=1, max_size=9)
@@ -43,13 +67,14 @@ def filled(rows: list[list[int]], longest: int) -> NDArray[np.int64]:
     return np.array([row + [task.ENDED] * (longest - len(row)) for row in rows], np.int64)
 
 
+@each_rule
 @few
 @given(batches, st.integers(8, 11))
-def test_a_batch_of_different_lengths_is_answered_as_its_rows_are(rows: list[list[int]], longest: int) -> None:
-    batch = filled(rows, longest)
-    answers = task.apply_rule(batch)
-    assert answers.tolist() == filled([row[::-1] for row in rows], longest).tolist()
-    assert task.apply_rule(answers).tolist() == batch.tolist()
+def test_a_batch_of_different_lengths_is_answered_as_its_rows_are(
+    rule: task.RuleName, rows: list[list[int]], longest: int
+) -> None:
+    answers = task.apply_rule(filled(rows, longest), rule)
+    assert answers.tolist() == filled([BY_HAND[rule](row) for row in rows], longest).tolist()
 
 
 @few
@@ -64,7 +89,7 @@ def test_a_batch_of_different_lengths_has_the_ids_of_its_rows_and_padding(rows: 
 @pytest.mark.parametrize("kind", [np.int8, np.int32, np.int64])
 def test_the_answer_has_the_type_of_the_source(kind: type[np.signedinteger[Any]]) -> None:
     for rows in ([[4, 8, 2], [9, 1, 0]], [[4, 8, 2], [9, task.ENDED, task.ENDED]]):
-        assert task.apply_rule(np.array(rows, kind)).dtype == kind
+        assert task.apply_rule(np.array(rows, kind), "reverse").dtype == kind
 
 
 @few

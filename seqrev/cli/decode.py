@@ -69,7 +69,7 @@ def _read(file: Path | None, model: "Reverser") -> Iterator[list[int]]:
         raise InputError("There is no standard input; one sequence a line was expected.", hint)
     try:
         with nullcontext(sys.stdin.buffer) if file is None else open_regular(file, EXPECTED, hint) as stream:
-            yield from parse_lines(stream, name, model.config.task.symbols, model.longest_source, hint)
+            yield from parse_lines(stream, name, model.config.task, model.longest_source, hint)
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror or error}.", hint) from None
 

@@ -9,6 +9,7 @@ from seqrev.cli.console import Console
 from seqrev.cli.options import Beam, Device, Json, RunsDir, load_model, refuse_together
 from seqrev.errors import QualityError, UsageError
 from seqrev.runs.folders import PRETRAINED
+from seqrev.task import RuleName, alignment_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,8 +76,8 @@ def command(
         outcome = workflow.evaluate(models, sequences, beam, protocol, progress.update)
     reports = outcome.reports
     document = reports[0] if len(reports) == 1 else {"runs": reports}
-    for report in reports:
-        _print(console, report)
+    for model, report in zip(models, reports, strict=True):
+        _print(console, report, model.config.task.rule)
     for path in outcome.saved:
         console.note(f"Saved: {path}")
     if outcome.plot is not None:
@@ -101,7 +102,7 @@ def _better(model: "Reverser", reports: "Sequence[dict[str, Any]]") -> str:
     return f"seqrev train --config {config} --set train.steps={2 * model.config.train.steps}"
 
 
-def _print(console: Console, report: dict[str, Any]) -> None:
+def _print(console: Console, report: dict[str, Any], rule: RuleName) -> None:
     """The table, the anti-diagonal, and the mistakes."""
     console.line(f"{report['run']}, step {report['step']:,}, {report['protocol'].replace('_', ' ')}")
     every = "exhaustive" in report or "families" in report
@@ -115,7 +116,9 @@ def _print(console: Console, report: dict[str, Any]) -> None:
         rows.append((row[first], row["sequences"], *shares, *row["errors"].values()))
     console.table(columns, rows)
     for score in report.get("anti_diagonal", ())[:1]:
-        console.data(f"anti-diagonal (head mean, last decoder layer): mass {score['mass']:.3f}, hit {score['hit']:.3f}")
+        console.data(
+            f"{alignment_name(rule)} (head mean, last decoder layer): mass {score['mass']:.3f}, hit {score['hit']:.3f}"
+        )
     shown = report["mistakes"][:LINES_SHOWN]
     for mistake in shown:
         source, expected, output = (_shorten(mistake[name]) for name in ("source", "expected", "output"))

@@ -11,6 +11,7 @@ from seqrev.cli.console import Console, Progress
 from seqrev.cli.options import ConfigFile, Device, Json, RunsDir, Seed, Set
 from seqrev.errors import UsageError
 from seqrev.system.signals import stop_requests
+from seqrev.task import alignment_name
 from seqrev.training.distributed import Processes, join
 from seqrev.training.events import Event, Validation
 
@@ -105,7 +106,8 @@ def _report(console: Console, summary: "TrainingSummary", trained: bool) -> None
     console.line(f"{run}: {steps:,} steps in {seconds:.0f} s")
     text = "validation: exact match {exact_match:.4f}, token accuracy {token_accuracy:.4f}, loss {loss:.2g}"
     console.data(text.format(**result))
-    console.data(f"anti-diagonal (head mean, test sequences): mass {score.mass:.3f}, hit {score.hit:.3f}")
+    name = alignment_name(run.config().task.rule)
+    console.data(f"{name} (head mean, test sequences): mass {score.mass:.3f}, hit {score.hit:.3f}")
     console.line("pictures: " + ", ".join(map(str, summary.pictures)))
     console.document({"run": str(run), "steps": steps, "validation": result, "seconds": seconds})
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from seqrev.config import Config
+from seqrev.config import Config, TaskConfig
 from seqrev.data.jsonl import read_jsonl, to_jsonl
 from seqrev.data.sampling import check_possible, draw_split
 from seqrev.data.sequences import Sequences, read_sequences
@@ -31,7 +31,7 @@ def write_dataset(
     splits that are not to be sampled. If another cannot be filled, ``UsageError`` is raised.
     """
     check_possible(config, rows or ())
-    sizes, symbols, held_out = split_sizes(config), config.task.symbols, _HeldOut()
+    sizes, held_out = split_sizes(config), _HeldOut()
     files: dict[Split, dict[str, Any]] = {}
     counts: dict[int, dict[str, int]] = {}
     overlap = 0
@@ -49,7 +49,7 @@ def write_dataset(
         make_folder(folder)
     for split, count in sorted(sizes.items(), key=lambda item: item[0] == "train"):  # training rows last, to be compared
         chunks = [rows[split]] if rows and split in rows else draw_split(split, count, config)
-        files[split] = {"rows": count, **_write_split(folder / f"{split}.jsonl", counted(split, chunks), symbols)}
+        files[split] = {"rows": count, **_write_split(folder / f"{split}.jsonl", counted(split, chunks), config.task)}
     manifest = {
         "schema": 1,
         "seed": config.seed,
@@ -63,7 +63,7 @@ def write_dataset(
     return manifest
 
 
-def _write_split(path: Path, chunks: Iterable[Sequences], symbols: int) -> dict[str, Any]:
+def _write_split(path: Path, chunks: Iterable[Sequences], task: TaskConfig) -> dict[str, Any]:
     """Write chunks in another thread, while the next one is drawn: two are in memory at most; returns size and SHA-256."""
     digest = hashlib.sha256()
     with atomic_open(path) as file, ThreadPoolExecutor(max_workers=1) as thread:
@@ -74,7 +74,7 @@ def _write_split(path: Path, chunks: Iterable[Sequences], symbols: int) -> dict[
 
         pending = thread.submit(put, b"")
         for chunk in chunks:
-            text = to_jsonl(chunk, symbols)
+            text = to_jsonl(chunk, task.symbols, task.rule)
             pending.result()
             pending = thread.submit(put, text)
         pending.result()
@@ -114,8 +114,8 @@ def load_split(folder: Path, split: Split, config: Config) -> Sequence[list[int]
             raise InputError(f"{path} is larger than a {split} split of this configuration can be.", hint)
         if size != entry.get("bytes") or sha256_of(path) != entry.get("sha256"):
             raise InputError(f"{path} is damaged: its size or SHA-256 is not the one in manifest.json.", hint)
-        own = read_jsonl(file, rows, task.max_length, task.symbols)
+        own = read_jsonl(file, rows, task.max_length, task.symbols, task.rule)
     try:
-        return own or read_sequences(path, task.symbols, config.model.max_positions - 2)
+        return own or read_sequences(path, task, config.model.max_positions - 2)
     except UsageError as error:
         raise InputError(f"{path} does not fit the configuration of its run: {error}", hint) from None

@@ -5,15 +5,15 @@ from typing import BinaryIO
 import numpy as np
 
 from seqrev.data.sequences import Sequences, group_by_length, smallest_integers
-from seqrev.task import ENDED, apply_rule
+from seqrev.task import ENDED, RuleName, apply_rule
 
 BLOCK = 1_048_576  # bytes that are read together
 
 
-def to_jsonl(sequences: Sequences, symbols: int) -> bytes:
+def to_jsonl(sequences: Sequences, symbols: int, rule: RuleName) -> bytes:
     """A line for each sequence; those of one length together, as a table of bytes with equal room for every symbol.
 
-    >>> to_jsonl(Sequences(np.array([[4, 8, -1], [2, 9, 1]])), symbols=10).decode().splitlines()
+    >>> to_jsonl(Sequences(np.array([[4, 8, -1], [2, 9, 1]])), 10, "reverse").decode().splitlines()
     ['{"src": [4, 8], "tgt": [8, 4]}', '{"src": [2, 9, 1], "tgt": [1, 9, 2]}']
     """
     digits = len(str(symbols - 1))
@@ -26,7 +26,7 @@ def to_jsonl(sequences: Sequences, symbols: int) -> bytes:
         line = np.frombuffer(before + room + between + room + after, np.uint8)
         table = np.empty((len(indices), len(line)), np.uint8)
         table[:] = line
-        for numbers, start in ((sources, len(before)), (apply_rule(sources), len(before + room + between))):
+        for numbers, start in ((sources, len(before)), (apply_rule(sources, rule), len(before + room + between))):
             for column in range(digits):
                 power = 10 ** (digits - 1 - column)
                 digit = numbers // power % 10 + ord("0") if digits > 1 else numbers + ord("0")
@@ -39,7 +39,7 @@ def to_jsonl(sequences: Sequences, symbols: int) -> bytes:
     return text.tobytes() if digits == 1 else text.tobytes().translate(None, b"\0")
 
 
-def read_jsonl(file: BinaryIO, most: int, longest: int, symbols: int) -> Sequences | None:
+def read_jsonl(file: BinaryIO, most: int, longest: int, symbols: int, rule: RuleName) -> Sequences | None:
     """Read what ``to_jsonl`` wrote: take all numbers out of the text, and write them again, which must give the same text.
 
     None where it does not, or there are more than ``most`` sequences, or longer ones, or other symbols; and where a table
@@ -62,7 +62,7 @@ def read_jsonl(file: BinaryIO, most: int, longest: int, symbols: int) -> Sequenc
         rows = np.full((len(lengths), longest), ENDED, blocks[0].dtype)
         is_source = np.tile([True, False], len(lengths)).repeat(lengths.repeat(2))
         rows[np.arange(longest) < lengths[:, None]] = numbers[is_source]
-        if to_jsonl(Sequences(rows, lengths), symbols) != text:
+        if to_jsonl(Sequences(rows, lengths), symbols, rule) != text:
             return None
         blocks.append(rows)
     return Sequences(np.concatenate(blocks))

@@ -8,6 +8,7 @@ from typing import BinaryIO, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from seqrev.config import TaskConfig
 from seqrev.errors import InputError, UsageError
 from seqrev.system.files import open_regular, read_lines
 from seqrev.system.text import shorten
@@ -75,13 +76,13 @@ def group_by_length(sequences: Sequence[Sequence[int]]) -> Iterator[tuple[NDArra
             yield indices, np.array([sequences[index] for index in indices.tolist()])
 
 
-def read_sequences(path: Path, symbols: int, longest: int = 10_000_000) -> list[list[int]]:
+def read_sequences(path: Path, task: TaskConfig, longest: int = 10_000_000) -> list[list[int]]:
     """Read source sequences from a file; raise ``InputError`` if it cannot be read, and as ``parse_lines`` does."""
     with open_regular(path, "a file with one sequence a line", "seqrev evaluate --split test") as file:
-        return list(parse_lines(file, str(path), symbols, longest))
+        return list(parse_lines(file, str(path), task, longest))
 
 
-def parse_lines(file: BinaryIO, name: str, symbols: int, longest: int, hint: str = "") -> Iterator[list[int]]:
+def parse_lines(file: BinaryIO, name: str, task: TaskConfig, longest: int, hint: str = "") -> Iterator[list[int]]:
     """The sequence of each line: ``4 8 2 9``, or a JSON row with ``src`` (and ``tgt``, checked).
 
     Raises:
@@ -92,7 +93,10 @@ def parse_lines(file: BinaryIO, name: str, symbols: int, longest: int, hint: str
     for number, line in enumerate(read_lines(file, name, bytes_of_a_line), start=1):
         try:
             text = line.decode()
-            sequence = (_parse_row if text.lstrip().startswith("{") else parse_sequence)(text, symbols, longest)
+            if text.lstrip().startswith("{"):
+                sequence = _parse_row(text, task, longest)
+            else:
+                sequence = parse_sequence(text, task.symbols, longest)
         except UnicodeDecodeError:
             raise InputError(f"{name} is not text: line {number} is not UTF-8.") from None
         except UsageError as error:
@@ -102,7 +106,7 @@ def parse_lines(file: BinaryIO, name: str, symbols: int, longest: int, hint: str
         raise InputError(f"{name} is empty; one sequence a line was expected.", hint)
 
 
-def _parse_row(line: str, symbols: int, longest: int) -> list[int]:
+def _parse_row(line: str, task: TaskConfig, longest: int) -> list[int]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -110,9 +114,9 @@ def _parse_row(line: str, symbols: int, longest: int) -> list[int]:
     source = row.get("src")
     if not isinstance(source, list) or not all(type(symbol) is int for symbol in source):
         raise UsageError('"src" must be a list of whole numbers, as in {"src": [4, 8, 2, 9]}.')
-    check_sequence(source, symbols, longest)
-    if "tgt" in row and row["tgt"] != apply_rule(np.array(source)).tolist():
-        raise UsageError(f'"tgt" is not what the task makes of "src" ({shorten(source)}).')
+    check_sequence(source, task.symbols, longest)
+    if "tgt" in row and row["tgt"] != apply_rule(np.array(source), task.rule).tolist():
+        raise UsageError(f'"tgt" is not what the rule {task.rule} makes of "src" ({shorten(source)}).')
     return source
 
 

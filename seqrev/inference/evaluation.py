@@ -10,7 +10,7 @@ from seqrev.inference.batching import Sources
 from seqrev.inference.search import Hypothesis, decode
 from seqrev.inference.teacher_forcing import teacher_forced
 from seqrev.model.transformer import Transformer
-from seqrev.task import EOS, FIRST_SYMBOL, apply_rule
+from seqrev.task import EOS, FIRST_SYMBOL, RuleName, apply_rule
 
 ErrorKind = Literal["early_stop", "overrun", "wrong_token"]  # <EOS> too early, too late or never, or another token
 Protocol = Literal["free", "length_given", "teacher_forced"]
@@ -116,13 +116,13 @@ def evaluate(
         kept: how many mistakes are listed.
     """
     if protocol == "teacher_forced":
-        return compare(sources, teacher_forced(model, sources), kept=kept)
+        return compare(sources, teacher_forced(model, sources), model.rule, kept=kept)
     length_given = protocol == "length_given"
     if beam == 1:
         answers = greedy_answers(model, sources, teacher_forced(model, sources, length_given, give_up=True), length_given)
     else:
         answers = decode(model, sources, beam, length_given)
-    return compare(sources, answers, count_end=not length_given, kept=kept)
+    return compare(sources, answers, model.rule, count_end=not length_given, kept=kept)
 
 
 def greedy_answers(
@@ -137,7 +137,7 @@ def greedy_answers(
     ``forced``: of ``teacher_forced``, on the same sources, with the same ``length_given``.
     """
     answers = list(forced)
-    pairs = zip(_expected(sources), forced, strict=True)
+    pairs = zip(_expected(sources, model.rule), forced, strict=True)
     wrong = [index for index, (expected, answer) in enumerate(pairs) if error_kind(expected, answer) is not None]
     for index, answer in zip(wrong, decode(model, [sources[index] for index in wrong], 1, length_given), strict=True):
         answers[index] = answer
@@ -145,14 +145,14 @@ def greedy_answers(
 
 
 def compare(
-    sources: Sources, answers: Sequence[Hypothesis], count_end: bool = True, kept: int = KEPT_MISTAKES
+    sources: Sources, answers: Sequence[Hypothesis], rule: RuleName, count_end: bool = True, kept: int = KEPT_MISTAKES
 ) -> Evaluation:
-    """Count what is right and wrong in answers.
+    """Count what is right and wrong in answers, by a rule.
 
     ``count_end``: whether ``<EOS>`` is among the tokens that count; ``kept``: how many mistakes are listed.
     """
     result = Evaluation(kept=kept)
-    for source, expected, answer in zip(sources, _expected(sources), answers, strict=True):
+    for source, expected, answer in zip(sources, _expected(sources, rule), answers, strict=True):
         kind = error_kind(expected, answer)
         right = sum(a == b for a, b in zip(expected, answer.output, strict=False))
         right += count_end and answer.finished and len(answer.output) == len(expected)
@@ -169,11 +169,11 @@ def compare(
     return result
 
 
-def _expected(sources: Sources) -> list[list[int]]:
+def _expected(sources: Sources, rule: RuleName) -> list[list[int]]:
     """What the task asks for, all sequences of a length at once."""
     expected: list[list[int]] = [[] for _ in sources]
     for indices, group in group_by_length(sources):
-        for index, answer in zip(indices.tolist(), apply_rule(group).tolist(), strict=True):
+        for index, answer in zip(indices.tolist(), apply_rule(group, rule).tolist(), strict=True):
             expected[index] = answer
     return expected
 

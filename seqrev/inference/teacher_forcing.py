@@ -27,7 +27,7 @@ def teacher_forced(
     answers: dict[int, Hypothesis] = {}
     for indices, chunk in chunks_by_length(sources, functools.partial(rows_for_forcing, model)):
         length = chunk.shape[1]
-        source, target = to_tensors(chunk, model.device)
+        source, target = to_tensors(chunk, model.rule, model.device)
         asked = target[:, 1 : length + 1 if length_given else length + 2]
         block = block_for_forcing(model, len(chunk), length)
         chosen, scores = _force(model, source, target, asked, block, give_up)

@@ -14,7 +14,7 @@ from seqrev.inference.batching import Sources, chunks_by_length, rows_for_maps
 from seqrev.interpret.attention_kinds import check_layer_and_head
 from seqrev.model.tensors import to_tensors
 from seqrev.model.transformer import AttentionMaps, Transformer
-from seqrev.task import Array, alignment
+from seqrev.task import Array, RuleName, alignment
 
 Weights = NDArray[np.float32]
 
@@ -36,9 +36,9 @@ class AntiDiagonal:
         return asdict(self)
 
 
-def aligned_positions(sources: Array) -> Array:
+def aligned_positions(sources: Array, rule: RuleName) -> Array:
     """The source position where the rule looks at each step, of symbols ``[..., length]``; position 0 is ``<BOS>``."""
-    positions: Array = alignment(sources) + 1
+    positions: Array = alignment(sources, rule) + 1
     return positions
 
 
@@ -75,7 +75,7 @@ def alignment_over(model: Transformer, sources: Sources, layer: int | None = Non
     check_layer_and_head(model.config, "cross", layer)
     total, rows = np.zeros((model.config.heads + 1, 2)), 0
     for chunk, maps in teacher_forced_maps(model, sources):
-        scores = alignment_scores(layer, maps.cross[layer - 1].float().cpu().numpy(), aligned_positions(chunk))
+        scores = alignment_scores(layer, maps.cross[layer - 1].float().cpu().numpy(), aligned_positions(chunk, model.rule))
         total += np.array([[score.mass, score.hit] for score in scores]) * chunk.size
         rows += chunk.size
     return [AntiDiagonal(layer, head or None, *means) for head, means in enumerate((total / rows).tolist())]
@@ -86,7 +86,7 @@ def teacher_forced_maps(model: Transformer, sources: Sources) -> Iterator[tuple[
     if not sources:
         raise UsageError("There is no sequence to look at.")
     for _, chunk in chunks_by_length(sources, functools.partial(rows_for_maps, model)):
-        source, target = to_tensors(chunk, model.device)
+        source, target = to_tensors(chunk, model.rule, model.device)
         with torch.inference_mode():
             maps = model.attention_maps(source, target[:, :-1])
         yield chunk, maps

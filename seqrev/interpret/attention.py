@@ -19,7 +19,7 @@ from seqrev.inference.search import Hypothesis, decode
 from seqrev.interpret.alignment import AntiDiagonal, Weights, aligned_positions, alignment_scores
 from seqrev.interpret.attention_kinds import ATTENTION_NAMES, Kind, check_layer_and_head
 from seqrev.model.transformer import AttentionMaps, Transformer
-from seqrev.task import add_special_tokens, apply_rule
+from seqrev.task import RuleName, add_special_tokens, apply_rule
 
 MOST_WEIGHTS = 300_000_000  # of all maps of one sequence: 1.2 GB
 
@@ -29,6 +29,8 @@ class Attention:
     """The answer to one sequence, and all attention maps."""
 
     config: ModelConfig
+    rule: RuleName
+    """By which the answer is judged."""
     source: list[int]
     answer: Hypothesis
     maps: AttentionMaps
@@ -37,7 +39,7 @@ class Attention:
     @property
     def correct(self) -> bool:
         """Whether the answer is what the task asks for, ``<EOS>`` included."""
-        return self.answer.finished and self.answer.output == apply_rule(np.array(self.source)).tolist()
+        return self.answer.finished and self.answer.output == apply_rule(np.array(self.source), self.rule).tolist()
 
     @property
     def verdict(self) -> str:
@@ -68,7 +70,7 @@ class Attention:
     @property
     def alignment(self) -> list[int]:
         """The source position where the rule looks in each row of cross-attention; none for the row of ``<EOS>``."""
-        positions: list[int] = aligned_positions(np.array(self.source))[: len(self.answer.output)].tolist()
+        positions: list[int] = aligned_positions(np.array(self.source), self.rule)[: len(self.answer.output)].tolist()
         return positions
 
     def weights(self, kind: Kind = "cross", layer: int | None = None) -> Weights:
@@ -120,4 +122,4 @@ def record_attention(model: Transformer, source: Sequence[int], beam: int = 1) -
     with torch.inference_mode():
         maps = model.attention_maps(source_ids, target_ids[:, :steps])
     on_cpu = AttentionMaps(*(tuple(layer.cpu() for layer in kind) for kind in maps))
-    return Attention(model.config, list(source), answer, on_cpu)
+    return Attention(model.config, model.rule, list(source), answer, on_cpu)

@@ -99,7 +99,7 @@ def _measure_all(model: Transformer, sources: Sources) -> dict[tuple[Kind, int],
     for chunk, maps in teacher_forced_maps(model, sources):
         length = chunk.shape[1]
         references: dict[Kind, tuple[slice, NDArray[np.integer]]] = {
-            "cross": (slice(length), aligned_positions(chunk)),
+            "cross": (slice(length), aligned_positions(chunk, model.rule)),
             "encoder": (slice(1, -1), np.arange(1, length + 1)[None]),
             "decoder": (slice(length), np.arange(length)[None]),
         }

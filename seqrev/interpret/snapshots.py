@@ -20,6 +20,7 @@ from seqrev.interpret.alignment import AntiDiagonal, Weights, aligned_positions,
 from seqrev.model.tensors import to_tensors
 from seqrev.model.transformer import Transformer
 from seqrev.system.files import atomic_write, make_folder, read_regular, storage_errors
+from seqrev.task import RuleName
 
 LARGEST_FILE = 100_000_000  # bytes
 PREFERRED_LENGTH, LONGEST = 10, 100  # symbols of the sequence: at most, if there is one so short; in no case more
@@ -35,11 +36,13 @@ class AttentionSnapshot:
     source: list[int]
     cross: Weights
     """Cross-attention while the right answer is given (teacher-forced), ``[layer, head, tgt, src]``."""
+    rule: RuleName
+    """By which it is right."""
 
     @property
     def alignment(self) -> list[int]:
         """The source position where the rule looks in each row but the last."""
-        positions: list[int] = aligned_positions(np.array(self.source)).tolist()
+        positions: list[int] = aligned_positions(np.array(self.source), self.rule).tolist()
         return positions
 
     def score(self, layer: int, head: int | None = None) -> AntiDiagonal:
@@ -61,7 +64,7 @@ def save_snapshot(folder: Path, model: Transformer, source: Sequence[int], step:
     if len(source) > LONGEST:
         return
     model.eval()
-    source_ids, target_ids = to_tensors(np.array([source]), model.device)
+    source_ids, target_ids = to_tensors(np.array([source]), model.rule, model.device)
     with torch.no_grad():
         maps = model.attention_maps(source_ids, target_ids[:, :-1]).cross
         logits = model.decode(target_ids[:, :-1], model.encode(source_ids))  # not model(…), which may be compiled
@@ -77,8 +80,8 @@ def save_snapshot(folder: Path, model: Transformer, source: Sequence[int], step:
     atomic_write(folder / f"step-{step:06d}.safetensors", save(arrays))
 
 
-def load_snapshots(folder: Path) -> list[AttentionSnapshot]:
-    """What was saved, in the order of the steps.
+def load_snapshots(folder: Path, rule: RuleName) -> list[AttentionSnapshot]:
+    """What was saved, in the order of the steps; ``rule``: that of the run.
 
     Raises:
         InputError: there is nothing, or a file is damaged.
@@ -87,17 +90,17 @@ def load_snapshots(folder: Path) -> list[AttentionSnapshot]:
     paths = [path for path in files if re.fullmatch(r"step-\d{6,12}\.safetensors", path.name)]
     if not paths:
         raise InputError(f"There are no snapshots in {folder}; a run of which a step was trained was expected.")
-    snapshots = sorted((_load(path) for path in paths), key=lambda snapshot: snapshot.step)
+    snapshots = sorted((_load(path, rule) for path in paths), key=lambda snapshot: snapshot.step)
     if len({snapshot.cross.shape for snapshot in snapshots}) > 1:
         raise InputError(f"The snapshots in {folder} are damaged: they are of different models, or sequences.")
     return snapshots
 
 
-def _load(path: Path) -> AttentionSnapshot:
+def _load(path: Path, rule: RuleName) -> AttentionSnapshot:
     try:
         arrays = load(read_regular(path, LARGEST_FILE, "the attention at one step", follow=False))
         source, cross = arrays["source"], arrays["cross"]
-        snapshot = AttentionSnapshot(arrays["step"].item(), arrays["loss"].item(), source.tolist(), cross)
+        snapshot = AttentionSnapshot(arrays["step"].item(), arrays["loss"].item(), source.tolist(), cross, rule)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise InputError(f"{path} is damaged; the attention at one step was expected.") from None
     numbers = source.dtype.kind == "i" and cross.dtype == np.float32 and type(snapshot.step) is int

@@ -3,16 +3,16 @@
 import torch
 from torch import Tensor
 
-from seqrev.task import Array, add_special_tokens, apply_rule
+from seqrev.task import Array, RuleName, add_special_tokens, apply_rule
 
 
-def to_tensors(sources: Array, device: torch.device) -> tuple[Tensor, Tensor]:
+def to_tensors(sources: Array, rule: RuleName, device: torch.device) -> tuple[Tensor, Tensor]:
     """Symbols ``[rows, longest]`` to source and target ids ``[rows, longest + 2]``, each from ``<BOS>`` to ``<EOS>``.
 
-    Rows may be filled up with ``ENDED``, which becomes ``<PAD>``.
+    ``rule``: by which the target follows from the source. Rows may be filled up with ``ENDED``, which becomes ``<PAD>``.
     """
     source = torch.from_numpy(add_special_tokens(sources))
-    target = torch.from_numpy(add_special_tokens(apply_rule(sources)))
+    target = torch.from_numpy(add_special_tokens(apply_rule(sources, rule)))
     if device.type == "cuda":  # a copy from pinned memory does not keep the program waiting
         return source.pin_memory().to(device, non_blocking=True), target.pin_memory().to(device, non_blocking=True)
     return source.to(device), target.to(device)

@@ -10,6 +10,7 @@ from seqrev.config import ModelConfig
 from seqrev.model.cache import LayerCache
 from seqrev.model.decoder import Decoder
 from seqrev.model.encoder import Encoder, Memory
+from seqrev.task import RuleName
 
 
 class AttentionMaps(NamedTuple):
@@ -36,9 +37,10 @@ class Transformer(nn.Module):
     ``register_forward_hook`` reaches all there is to see; docs/hooks.md has the names.
     """
 
-    def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
-        """``vocabulary_size``: ids in use, the special ones included."""
+    def __init__(self, config: ModelConfig, vocabulary_size: int, rule: RuleName = "reverse") -> None:
+        """``vocabulary_size``: ids in use, the special ones included; ``rule``: what it learns, by which it is judged."""
         super().__init__()
+        self.rule = rule
         self.config = config
         self.vocabulary_size = vocabulary_size
         self.encoder = Encoder(config, vocabulary_size)

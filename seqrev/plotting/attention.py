@@ -12,7 +12,7 @@ from seqrev.interpret.attention_kinds import ATTENTION_NAMES, Kind, check_layer_
 from seqrev.interpret.snapshots import AttentionSnapshot
 from seqrev.plotting.heatmaps import LabelledMap, Map, attention_figure, axis_labels, snapshots_figure
 from seqrev.plotting.page import attention_page
-from seqrev.task import apply_rule
+from seqrev.task import alignment_name, apply_rule
 
 
 def draw_attention(
@@ -42,7 +42,7 @@ def draw_attention(
     ]
     if kind == "cross":
         score = attention.anti_diagonal(shown)[head or 0]
-        title[-1] += f"; anti-diagonal mass {score.mass:.2f}, hit {score.hit:.2f}"
+        title[-1] += f"; {alignment_name(attention.rule)} mass {score.mass:.2f}, hit {score.hit:.2f}"
     weights, caption = _map_of(grid, shown, head)
     alignment = attention.alignment if guide and kind == "cross" else ()
     large = LabelledMap(weights, *axis_labels(kind, *attention.tokens(kind)), caption, alignment)
@@ -60,14 +60,14 @@ def draw_page(
         UsageError: the extra that it takes is not installed, or there is too much for a page.
     """
     scores = [score for index in range(len(attention.maps.cross)) for score in attention.anti_diagonal(index + 1)]
-    captions = [f"anti-diagonal mass {score.mass:.3f}, hit {score.hit:.3f}" for score in scores]
+    captions = [f"{alignment_name(attention.rule)} mass {score.mass:.3f}, hit {score.hit:.3f}" for score in scores]
     title = f"{name}: the answer is {attention.verdict}"
     return attention_page(attention.to_arrays(), captions, title, kind, layer, head)
 
 
 def draw_snapshot(snapshot: AttentionSnapshot, name: str, layer: int, head: int | None, guide: bool) -> Figure:
     """Cross-attention at one step of a training, with its numbers below; all snapshots of a run have one size."""
-    expected = map(str, apply_rule(np.array(snapshot.source)))
+    expected = map(str, apply_rule(np.array(snapshot.source), snapshot.rule))
     emitted, columns = axis_labels("cross", [*expected, "<EOS>"], ["<BOS>", *map(str, snapshot.source), "<EOS>"])
     rows = replace(emitted, meaning="token given next")
     weights, caption = _map_of(snapshot.cross, layer, head)

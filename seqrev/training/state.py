@@ -43,7 +43,7 @@ class TrainingState:
         self._measured = torch.zeros(2, device=self.device)  # loss and gradient norm, of the first bad step if there is one
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.model = Transformer(config.model, vocabulary_size(config.task.symbols)).to(self.device)
+            self.model = Transformer(config.model, vocabulary_size(config.task.symbols), config.task.rule).to(self.device)
         if config.train.compile:
             self.model.compile()  # in place: the names of the weights stay
         self.replica = processes.replicate(self.model)

@@ -26,7 +26,7 @@ def train_step(state: TrainingState, sources: Array, tokens: int | None = None) 
             one that is logged.
     """
     config, processes = state.config.train, state.processes
-    source, target = to_tensors(sources, state.device)
+    source, target = to_tensors(sources, state.model.rule, state.device)
     own_tokens = int((sources != ENDED).sum()) + len(sources)  # with <EOS>
     tokens = own_tokens if tokens is None else tokens
     padded = own_tokens < sources.size + len(sources)

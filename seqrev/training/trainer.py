@@ -217,7 +217,7 @@ def validate(state: TrainingState, sources: Sequence[Sequence[int]]) -> Validati
             f"Training stopped at step {state.step}: the validation loss is {loss}.",
             f"the same command with --set train.lr={state.config.train.lr / 4:g}",
         )
-    result = compare(sources, greedy_answers(state.model, sources, forced)).overall
+    result = compare(sources, greedy_answers(state.model, sources, forced), state.model.rule).overall
     score, *_ = alignment_over(state.model, sources[:SCORED])
     state.validated = state.step
     return Validation(state.step, loss, result.exact_match, result.token_accuracy, score.mass, score.hit)

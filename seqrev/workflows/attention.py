@@ -79,10 +79,11 @@ def draw_over_time(
     if out is not None:
         check_format(out, ("gif", *FORMATS))
     run.check()
-    shape = run.config().model
+    config = run.config()
+    shape = config.model
     check_layer_and_head(shape, "cross", view.layer, view.head)
     layer = view.layer or shape.decoder_layers
-    snapshots = load_snapshots(run.snapshots)
+    snapshots = load_snapshots(run.snapshots, config.task.rule)
     path = out or run.numbered("attention", ".gif")
     if path.suffix.lower() == ".gif":
         save_animation((draw_snapshot(one, str(run), layer, view.head, view.guide) for one in snapshots), path)

@@ -119,7 +119,7 @@ def _answer(model: Reverser, sources: Sources, beam: int, protocol: Protocol, ke
 def _on_rows(model: Reverser, sequences: EvaluationSet, beam: int, protocol: Protocol) -> Report:
     """One model on the rows of a file, or of a split."""
     if sequences.file is not None:
-        sources = read_sequences(sequences.file, model.config.task.symbols, model.longest_source)
+        sources = read_sequences(sequences.file, model.config.task, model.longest_source)
         return {"file": str(sequences.file), **_answer(model, sources, beam, protocol).to_dict()}
     if sequences.split == "train" and str(model.run) == PRETRAINED:
         problem = "The pretrained run comes without its training split; validation or test was expected."

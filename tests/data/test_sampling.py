@@ -62,8 +62,8 @@ def test_the_largest_task_is_checked_in_little_time() -> None:
 
 
 def test_a_task_whose_sequences_are_countless_is_checked_without_counting_them() -> None:
-    task = {"symbols": 1_000_000, "min_length": 1_000_000, "max_length": 1_000_000}
-    assert capacity("test", TaskConfig(**task)) > 10**12
+    task = TaskConfig(symbols=1_000_000, min_length=1_000_000, max_length=1_000_000)
+    assert capacity("test", task) > 10**12
 
 
 @pytest.mark.parametrize(("length", "symbols"), [(3, 6), (12, 6), (40, 10), (300, 2)])

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqrev.config import TaskConfig
 from seqrev.data.sequences import Sequences, example, group_by_length, read_sequences
 from seqrev.errors import InputError, UsageError
 from tests.data.common import few, lists_of_symbols, padded
@@ -40,7 +41,7 @@ def test_grouping_by_length_keeps_every_row_and_the_order(rows: list[list[int]])
 def test_sequences_are_read_as_words_or_as_json(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text('4 8 2 9\n1,2\n{"src": [3, 4]}\n {"tgt": [6, 5], "src": [5, 6], "note": 1}\n7')
-    assert read_sequences(path, 10) == [[4, 8, 2, 9], [1, 2], [3, 4], [5, 6], [7]]
+    assert read_sequences(path, TaskConfig()) == [[4, 8, 2, 9], [1, 2], [3, 4], [5, 6], [7]]
 
 
 @pytest.mark.parametrize(
@@ -59,15 +60,15 @@ def test_sequences_are_read_as_words_or_as_json(tmp_path: Path) -> None:
         ('{"src": []}', "empty"),
         ('{"src": [-1]}', "-1 is not in the vocabulary"),
         ('{"src": [1000000000000000000000000000000]}', "is not in the vocabulary"),
-        ('{"src": [1, 2], "tgt": [1, 2]}', '"tgt" is not what the task makes of "src"'),
-        ('{"src": [1, 2], "tgt": null}', '"tgt" is not what the task makes of "src"'),
+        ('{"src": [1, 2], "tgt": [1, 2]}', '"tgt" is not what the rule reverse makes of "src"'),
+        ('{"src": [1, 2], "tgt": null}', '"tgt" is not what the rule reverse makes of "src"'),
     ],
 )
 def test_a_faulty_line_is_refused_with_its_number(tmp_path: Path, line: str, says: str) -> None:
     path = tmp_path / "a.txt"
     path.write_text(f"1 2\n{line}\n3 4\n")
     with pytest.raises(UsageError) as caught:
-        read_sequences(path, 10, longest=5)
+        read_sequences(path, TaskConfig(), longest=5)
     assert str(caught.value).startswith("Line 2: ")
     assert says in str(caught.value)
 
@@ -80,9 +81,9 @@ def test_a_file_without_sequences_is_refused(tmp_path: Path, content: bytes | No
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=says):
-        read_sequences(path, 10)
+        read_sequences(path, TaskConfig())
     with pytest.raises(InputError, match="is a folder"):
-        read_sequences(tmp_path, 10)
+        read_sequences(tmp_path, TaskConfig())
 
 
 def test_the_example_is_the_first_of_the_longest_that_fit() -> None:

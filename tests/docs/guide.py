@@ -1,8 +1,7 @@
 """Runs the pages of the documentation as a reader would. ``python -m tests.docs.guide`` updates the guide.
 
 A block of Python runs after those before it, in one namespace for each page; of a console block every line that begins
-with ``$`` runs; a diff is applied to a copy of the package, which the commands after it use. In the guide, the output
-is below the command, or for Python in a text block that follows.
+with ``$`` runs. In the guide, the output is below the command, or for Python in a text block that follows.
 """
 
 import contextlib
@@ -25,7 +24,7 @@ from tests.helpers import child_environment, run_main
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "guide"
 CHAPTERS = sorted(GUIDE.glob("[1-9]-*.md"))
-BLOCK = re.compile(r"^```(python|console|diff)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", flags=re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(python|console)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", flags=re.DOTALL | re.MULTILINE)
 
 
 class Reader:
@@ -33,7 +32,7 @@ class Reader:
 
     def __init__(self, clone: Path, *, short: bool = False) -> None:
         """``short``: every configuration in the clone ends after four steps."""
-        self.clone, self.patched = clone, False
+        self.clone = clone
         for name in ("seqrev", "configs"):
             shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
         (clone / "images").mkdir()
@@ -52,7 +51,6 @@ class Reader:
         run: dict[str, Callable[[str], str]] = {
             "python": lambda code: _python(code, names, page.name),
             "console": self._console,
-            "diff": self._patch,
         }
 
         def again(match: re.Match[str]) -> str:
@@ -78,8 +76,6 @@ class Reader:
             return self._process(["bash", "-c", command.replace("seqrev", f"{shlex.quote(sys.executable)} -m seqrev")])
         name, *arguments = shlex.split(command, comments=True)
         assert name == "seqrev", command
-        if self.patched:
-            return self._process([sys.executable, "-m", "seqrev", *arguments])
         result = run_main(*arguments)
         assert result.code == 0, f"{command}\n{result.err}"
         return result.out
@@ -90,12 +86,6 @@ class Reader:
         done = subprocess.run(words, cwd=self.clone, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{words}\n{done.stderr}"
         return done.stdout
-
-    def _patch(self, diff: str) -> str:
-        """Edit the package, as ``git apply`` would."""
-        subprocess.run(["git", "apply", "-"], cwd=self.clone, input=diff.encode(), check=True)
-        self.patched = True
-        return ""
 
 
 def _python(code: str, names: dict[str, Any], page: str) -> str:

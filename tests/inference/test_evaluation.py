@@ -78,7 +78,7 @@ def test_an_error_is_what_went_wrong_first(given_answer: Hypothesis, kind: Error
     ],
 )
 def test_a_token_is_right_at_its_step_and_eos_is_one_of_them(given_answer: Hypothesis, right: int) -> None:
-    counts = compare([[4, 8, 2, 9]], [given_answer]).overall
+    counts = compare([[4, 8, 2, 9]], [given_answer], "reverse").overall
     assert (counts.right_tokens, counts.tokens) == (right, 5)
     assert counts.token_accuracy == right / 5
 
@@ -88,7 +88,7 @@ ANSWERS = [answer(2, 1), answer(3), answer(2), answer(6, 0, 4), answer(8, 7, 7, 
 
 
 def test_counts_by_hand() -> None:
-    result = compare(SOURCES, ANSWERS)
+    result = compare(SOURCES, ANSWERS, "reverse")
     assert result.overall == Counts(5, 2, 3 + 2 + 3 + 4 + 3, 3 + 2 + 1 + 3 + 2, kinds(1, 1, 1))
     assert result.by_length == {
         1: Counts(1, 1, 2, 2, kinds()),
@@ -105,7 +105,7 @@ def test_counts_by_hand() -> None:
 
 
 def test_the_dictionary_is_plain_and_sorted_by_length() -> None:
-    result = compare(SOURCES, ANSWERS, kept=1).to_dict()
+    result = compare(SOURCES, ANSWERS, "reverse", kept=1).to_dict()
     assert json.loads(json.dumps(result)) == result
     assert list(result) == ["sequences", "exact_match", "interval", "token_accuracy", "errors", "by_length", "mistakes"]
     assert result["sequences"] == 5
@@ -125,14 +125,14 @@ def test_the_dictionary_is_plain_and_sorted_by_length() -> None:
 
 @pytest.mark.parametrize("keep", [0, 1, 2, 3, 10])
 def test_only_so_many_mistakes_are_kept_and_all_are_counted(keep: int) -> None:
-    result = compare(SOURCES, ANSWERS, kept=keep)
+    result = compare(SOURCES, ANSWERS, "reverse", kept=keep)
     assert [mistake.source for mistake in result.mistakes] == [[1, 2], [4, 5, 6], [7, 8]][:keep]
     assert sum(result.overall.errors.values()) == 3
 
 
 def test_every_source_needs_an_answer() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        compare([[1], [2]], [answer(1)])
+        compare([[1], [2]], [answer(1)], "reverse")
 
 
 some_sources = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6), min_size=1, max_size=8)
@@ -141,7 +141,7 @@ some_sources = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6), min
 @settings(max_examples=30, deadline=None)
 @given(sources=some_sources)
 def test_perfect_answers_score_one_everywhere(sources: list[list[int]]) -> None:
-    result = compare(sources, [answer(*reversed(source)) for source in sources])
+    result = compare(sources, [answer(*reversed(source)) for source in sources], "reverse")
     for counts in (result.overall, *result.by_length.values()):
         assert (counts.exact_match, counts.token_accuracy) == (1.0, 1.0)
     assert result.overall.sequences == len(sources)
@@ -156,7 +156,7 @@ def test_whatever_the_answers_the_counts_add_up(sources: list[list[int]], data: 
         answer(*data.draw(st.one_of(st.just(source[::-1]), st.lists(st.integers(0, 9), max_size=8))), finished=finished)
         for source, finished in zip(sources, data.draw(st.lists(st.booleans(), min_size=8, max_size=8)), strict=False)
     ]
-    result = compare(sources, answers)
+    result = compare(sources, answers, "reverse")
     assert result.overall.exact + sum(result.overall.errors.values()) == len(sources)
     for name in ("sequences", "exact", "tokens", "right_tokens"):
         assert sum(getattr(counts, name) for counts in result.by_length.values()) == getattr(result.overall, name)
@@ -180,7 +180,7 @@ def test_evaluation_is_free_running_and_passes_on_what_it_was_asked_for(monkeypa
     monkeypatch.setattr(evaluation, "decode", spy)
     result = evaluate(model, SOURCES, beam, kept=2)
     assert asked == [(beam, False)]  # all of them: the model knows nothing
-    assert result == compare(SOURCES, decode(model, SOURCES, beam), kept=2)
+    assert result == compare(SOURCES, decode(model, SOURCES, beam), "reverse", kept=2)
     assert len(result.mistakes) == 2
 
 
@@ -219,7 +219,7 @@ def test_each_protocol_asks_for_its_own_answers(monkeypatch: pytest.MonkeyPatch,
         teacher_forced(model, SOURCES),
     ]
     assert results == [
-        compare(SOURCES, answers, count_end=protocol != "length_given")
+        compare(SOURCES, answers, "reverse", count_end=protocol != "length_given")
         for answers, protocol in zip(expected, protocols, strict=True)
     ]
     assert results[1].overall.tokens == sum(map(len, SOURCES))
@@ -324,19 +324,19 @@ def test_evaluations_of_different_lengths_merge_into_that_of_all() -> None:
     merged = Evaluation()
     for length in (1, 2, 3):
         pairs = [pair for pair in zip(SOURCES, ANSWERS, strict=True) if len(pair[0]) == length]
-        merged.merge(compare([source for source, _ in pairs], [answer for _, answer in pairs]))
-    whole = compare(SOURCES, ANSWERS)
+        merged.merge(compare([source for source, _ in pairs], [answer for _, answer in pairs], "reverse"))
+    whole = compare(SOURCES, ANSWERS, "reverse")
     assert (merged.overall, merged.by_length) == (whole.overall, whole.by_length)
     assert [mistake.source for mistake in merged.mistakes] == [[1, 2], [7, 8], [4, 5, 6]]
     assert merged.to_dict() | {"mistakes": []} == whole.to_dict() | {"mistakes": []}
 
 
 def test_merging_leaves_the_other_alone_and_keeps_the_first_mistakes() -> None:
-    merged, other = compare([[1, 2]] * 8, [answer(1)] * 8), compare([[3]] * 8, [answer(1)] * 8)
+    merged, other = compare([[1, 2]] * 8, [answer(1)] * 8, "reverse"), compare([[3]] * 8, [answer(1)] * 8, "reverse")
     before = other.to_dict()
     merged.merge(other)
     assert [len(mistake.source) for mistake in merged.mistakes] == [2] * 8 + [1] * 2
-    merged.merge(compare([[1, 2, 3]], [answer(1)]))
+    merged.merge(compare([[1, 2, 3]], [answer(1)], "reverse"))
     assert len(merged.mistakes) == 10
     assert merged.overall.sequences == 17
     assert other.to_dict() == before

@@ -31,7 +31,7 @@ def attention_of(source: list[int], answer: Hypothesis, *cross: NDArray[np.float
     config = ModelConfig(d_model=8, heads=len(cross[0]), encoder_layers=1, decoder_layers=len(cross))
     nothing = (torch.zeros(1, 1, 1, 1),)
     maps = AttentionMaps(nothing, nothing, tuple(torch.tensor(layer)[None] for layer in cross))
-    return Attention(config, source, answer, maps)
+    return Attention(config, "reverse", source, answer, maps)
 
 
 # Source 4 8 2: columns <BOS> 4 8 2 <EOS>, rows 2 8 4 <EOS>; the rule is columns 3, 2, 1.

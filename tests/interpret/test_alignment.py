@@ -15,8 +15,8 @@ from tests.interpret.models import FIRST_HEAD, SECOND_HEAD, check_scores, random
 
 
 def test_the_rule_looks_at_the_source_from_its_end() -> None:
-    assert aligned_positions(np.array([4, 8, 2])).tolist() == [3, 2, 1]  # position 0 is <BOS>
-    assert aligned_positions(np.array([[4, 8], [1, 1]])).tolist() == [[2, 1], [2, 1]]
+    assert aligned_positions(np.array([4, 8, 2]), "reverse").tolist() == [3, 2, 1]  # position 0 is <BOS>
+    assert aligned_positions(np.array([[4, 8], [1, 1]]), "reverse").tolist() == [[2, 1], [2, 1]]
 
 
 def test_mass_and_hit_of_each_row_of_each_head() -> None:

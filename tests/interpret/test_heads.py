@@ -111,7 +111,7 @@ def test_entropy_and_offset_are_means_over_the_rows_of_content() -> None:
     expected: dict[tuple[Kind, int, int], list[tuple[float, float]]] = {}
     for sequence in SOURCES:
         source = torch.from_numpy(add_special_tokens(np.array([sequence])))
-        target = torch.from_numpy(add_special_tokens(apply_rule(np.array([sequence]))))
+        target = torch.from_numpy(add_special_tokens(apply_rule(np.array([sequence]), "reverse")))
         maps = model.attention_maps(source, target[:, :-1])
         for kind in KINDS:
             for layer, weights in enumerate(getattr(maps, kind), start=1):

@@ -38,9 +38,9 @@ def test_the_series_is_logarithmic_and_has_the_last_step() -> None:
 def test_what_is_saved_is_the_attention_on_the_right_answer(tmp_path: Path) -> None:
     model = model_of()
     save_snapshot(tmp_path / "snapshots", model, SOURCE, 12)
-    (snapshot,) = load_snapshots(tmp_path / "snapshots")
+    (snapshot,) = load_snapshots(tmp_path / "snapshots", "reverse")
     assert (snapshot.step, snapshot.source) == (12, SOURCE)
-    source, target = to_tensors(np.array([SOURCE]), torch.device("cpu"))
+    source, target = to_tensors(np.array([SOURCE]), "reverse", torch.device("cpu"))
     with torch.no_grad():
         maps = model.eval().attention_maps(source, target[:, :-1]).cross
         loss = token_loss(model(source, target[:, :-1]), target[:, 1:])
@@ -63,7 +63,7 @@ def test_snapshots_are_in_the_order_of_their_steps(tmp_path: Path) -> None:
     for step in (2_000_000, 3, 12, 100):
         save_snapshot(tmp_path, model_of(), SOURCE, step)
     (tmp_path / ".step-000004.safetensors.1.tmp").write_bytes(b"half")
-    assert [snapshot.step for snapshot in load_snapshots(tmp_path)] == [3, 12, 100, 2_000_000]
+    assert [snapshot.step for snapshot in load_snapshots(tmp_path, "reverse")] == [3, 12, 100, 2_000_000]
 
 
 def test_saving_changes_nothing(tmp_path: Path) -> None:
@@ -102,13 +102,13 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
         arrays["step"] = np.array([1, 2])
     path.write_bytes({"empty": b"", "text": b"x" * 1000}.get(damage, save(arrays)))
     with pytest.raises(InputError, match=r"step-000001\.safetensors is damaged"):
-        load_snapshots(tmp_path)
+        load_snapshots(tmp_path, "reverse")
 
 
 def test_where_nothing_was_saved_there_is_nothing_to_show(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(InputError, match="There are no snapshots in"):
-            load_snapshots(folder)
+            load_snapshots(folder, "reverse")
 
 
 @pytest.mark.parametrize("change", ["loss", "cross", "no layers", "no heads", "fractions", "two steps", "other model"])
@@ -129,10 +129,10 @@ def test_attention_with_other_numbers_than_a_training_saves_is_refused(tmp_path:
         "other model": {"cross": np.full((1, 3, 3, 4), 0.25, np.float32)},
     }[change]
     (tmp_path / "step-000001.safetensors").write_bytes(save(good))
-    assert load_snapshots(tmp_path)[0].step == 1
+    assert load_snapshots(tmp_path, "reverse")[0].step == 1
     (tmp_path / "step-000002.safetensors").write_bytes(save({**good, **changed}))
     says = (
         "are damaged: they are of different models" if change == "other model" else r"step-000002\.safetensors is damaged"
     )
     with pytest.raises(InputError, match=says):
-        load_snapshots(tmp_path)
+        load_snapshots(tmp_path, "reverse")

@@ -34,11 +34,11 @@ MAPS: dict[Kind, NDArray[np.float32]] = {
 def attention(source: list[int], output: list[int], maps: dict[Kind, NDArray[np.float32]]) -> Attention:
     layers = [tuple(torch.from_numpy(layer)[None] for layer in maps[kind]) for kind in ("encoder", "decoder", "cross")]
     config = ModelConfig(d_model=8, heads=2, encoder_layers=3, decoder_layers=2)
-    return Attention(config, source, Hypothesis(output, True, -1.0), AttentionMaps(*layers))
+    return Attention(config, "reverse", source, Hypothesis(output, True, -1.0), AttentionMaps(*layers))
 
 
 ATTENTION = attention(SOURCE, OUTPUT, MAPS)
-SNAPSHOT = AttentionSnapshot(128, 0.5, SOURCE, known(2, 2, 5, 6))
+SNAPSHOT = AttentionSnapshot(128, 0.5, SOURCE, known(2, 2, 5, 6), "reverse")
 
 
 def shown(figure: Figure) -> list[NDArray[np.float64]]:
@@ -143,7 +143,7 @@ def test_a_snapshot_has_its_map_and_its_numbers() -> None:
 
 
 def test_a_strip_has_every_snapshot() -> None:
-    snapshots = [SNAPSHOT, AttentionSnapshot(1_500, 0.25, SOURCE, known(2, 2, 5, 6)[::-1])]
+    snapshots = [SNAPSHOT, AttentionSnapshot(1_500, 0.25, SOURCE, known(2, 2, 5, 6)[::-1], "reverse")]
     figure = draw_strip(snapshots, "runs/001", 1, 2)
     np.testing.assert_allclose(shown(figure), [snapshot.cross[0, 1] for snapshot in snapshots])
     assert "step 1,500\nloss 0.25" in texts(figure)

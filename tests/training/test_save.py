@@ -161,9 +161,9 @@ def test_left_out_the_folder_is_that_of_the_commands(cli: Cli, monkeypatch: pyte
 def test_it_has_no_snapshots_until_a_command_goes_on(cli: Cli) -> None:
     run = trained(7).save()
     with pytest.raises(InputError, match="no snapshots"):
-        load_snapshots(run.snapshots)
+        load_snapshots(run.snapshots, "reverse")
     assert cli("train", "--run", "1", "--device", "cpu").code == 0
-    assert [snapshot.step for snapshot in load_snapshots(run.snapshots)] == [8, 12, 16, 24, 30]
+    assert [snapshot.step for snapshot in load_snapshots(run.snapshots, "reverse")] == [8, 12, 16, 24, 30]
 
 
 def test_a_test_split_that_cannot_be_filled_opens_no_folder(tmp_path: Path) -> None:

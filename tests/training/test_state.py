@@ -182,7 +182,7 @@ def test_a_step_takes_at_least_the_memory_that_it_is_said_to_take(longest: int) 
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes(), tensor
         return tensor
 
-    source, target = to_tensors(np.ones((8, longest), dtype=np.int64), state.device)
+    source, target = to_tensors(np.ones((8, longest), dtype=np.int64), "reverse", state.device)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits = state.model(source, target[:, :-1])
         loss = token_loss(logits, target[:, 1:])

@@ -49,7 +49,7 @@ def test_the_loss_is_the_mean_of_the_tokens_that_are_not_padding() -> None:
 
 
 def test_source_and_target_are_framed_and_the_target_is_the_reverse() -> None:
-    source, target = to_tensors(np.array([[0, 1, 2], [3, 3, 0]]), torch.device("cpu"))
+    source, target = to_tensors(np.array([[0, 1, 2], [3, 3, 0]]), "reverse", torch.device("cpu"))
     assert source.tolist() == [[BOS, 3, 4, 5, EOS], [BOS, 6, 6, 3, EOS]]
     assert target.tolist() == [[BOS, 5, 4, 3, EOS], [BOS, 3, 6, 6, EOS]]
 
@@ -74,7 +74,7 @@ def test_steps_are_those_of_adam_on_the_clipped_gradient() -> None:
     state, model = calm(train__max_grad_norm=0.5), calm().model.train()
     first = [torch.zeros_like(parameter) for parameter in model.parameters()]
     second = [torch.zeros_like(parameter) for parameter in model.parameters()]
-    source, target = to_tensors(BATCH, torch.device("cpu"))
+    source, target = to_tensors(BATCH, "reverse", torch.device("cpu"))
     for step in range(1, 5):
         train_step(state, BATCH)
         loss = token_loss(model(source, target[:, :-1]), target[:, 1:])
@@ -231,7 +231,7 @@ def test_what_the_decoder_reads_is_disturbed_and_what_it_should_answer_is_not(mo
     monkeypatch.setattr("seqrev.training.step.token_loss", spy)
     for _ in range(3):
         train_step(state, BATCH)
-    _, target = to_tensors(BATCH, torch.device("cpu"))
+    _, target = to_tensors(BATCH, "reverse", torch.device("cpu"))
     assert all(labels.equal(target[:, 1:]) for labels in seen["asked"])
     assert not any(read.equal(target[:, :-1]) for read in seen["read"])
     assert not seen["read"][0].equal(seen["read"][1])  # another draw at each step

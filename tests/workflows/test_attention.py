@@ -80,7 +80,9 @@ def test_what_is_not_there_is_refused_before_anything_is_written(model: Reverser
 
 def test_how_it_was_learned_is_an_animation(own_run: Run) -> None:
     snapshots, scores, path = draw_over_time(own_run)
-    assert [snapshot.step for snapshot in snapshots] == [snapshot.step for snapshot in load_snapshots(own_run.snapshots)]
+    assert [snapshot.step for snapshot in snapshots] == [
+        snapshot.step for snapshot in load_snapshots(own_run.snapshots, "reverse")
+    ]
     assert [score.mass for score in scores] == [snapshot.score(1).mass for snapshot in snapshots]
     assert path == own_run.path / "attention" / "001.gif"
     with Image.open(path) as image:

@@ -112,7 +112,7 @@ def test_a_damaged_dataset_is_refused_before_anything_is_trained(tmp_path: Path,
 
 
 def test_snapshots_of_one_sequence_are_saved_in_a_logarithmic_series(uninterrupted: Run) -> None:
-    snapshots = load_snapshots(uninterrupted.snapshots)
+    snapshots = load_snapshots(uninterrupted.snapshots, "reverse")
     assert [snapshot.step for snapshot in snapshots] == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 60]
     assert {tuple(snapshot.source) for snapshot in snapshots} == {tuple(snapshots[0].source)}
     assert snapshots[0].source in load_split(uninterrupted.data, "validation", uninterrupted.config())

@@ -150,7 +150,7 @@ def run_folder(data: st.DataObject, target: Target) -> None:
         elif name == "run.json":
             attempt(lambda: target.run.record.begin_attempt(device="cpu"))
         elif name.startswith("snapshots"):
-            attempt(lambda: load_snapshots(target.run.snapshots))
+            attempt(lambda: load_snapshots(target.run.snapshots, "reverse"))
         elif name == "metrics.jsonl":
             attempt(lambda: MetricsWriter(target.run.metrics, 2).close())
         else:

@@ -1,0 +1,57 @@
+"""A run of another rule: everything is made, judged and drawn by the rule of the run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqrev.reverser import load
+from seqrev.runs.folders import Run
+from seqrev.task import RuleName, alignment, apply_rule
+from seqrev.workflows.attention import draw_over_time
+from tests.helpers import Cli, assert_refused, settings
+
+
+@pytest.fixture(params=["copy", "rotate", "swap"])
+def other(request: pytest.FixtureRequest, cli: Cli) -> Run:
+    result = cli("train", *settings(), "--set", f"task.rule={request.param}")
+    assert result.code == 0, result.err
+    assert f"{'diagonal' if request.param == 'copy' else 'alignment of ' + request.param} (head mean" in result.out
+    return Run("runs/001")
+
+
+def rule_of(run: Run) -> RuleName:
+    return run.config().task.rule
+
+
+def test_the_model_learns_it_and_is_judged_by_it(cli: Cli, other: Run) -> None:
+    rule = rule_of(other)
+    document = cli("evaluate", "--json").document
+    assert document["exact_match"] >= 0.8  # judged by reversal, it would be near nothing
+    model = load(other, "cpu")
+    source = [1, 0, 2, 4]
+    seen = model.attention(source)
+    assert seen.correct is (seen.answer.output == apply_rule(np.array(source), rule).tolist())
+    assert seen.alignment == (alignment(np.array(source), rule) + 1).tolist()
+    snapshots, *_ = draw_over_time(other)
+    assert all(one.alignment == (alignment(np.array(one.source), rule) + 1).tolist() for one in snapshots)
+    assert snapshots[-1].loss < snapshots[0].loss / 2
+
+
+def test_its_dataset_says_it_and_has_its_targets(other: Run) -> None:
+    rule = rule_of(other)
+    assert json.loads((other.data / "manifest.json").read_text())["task"]["rule"] == rule
+    for split in ("train", "validation", "test"):
+        for line in (other.data / f"{split}.jsonl").read_text().splitlines():
+            row = json.loads(line)
+            assert row["tgt"] == apply_rule(np.array(row["src"]), rule).tolist()
+
+
+def test_a_file_with_the_targets_of_another_rule_is_refused(cli: Cli, other: Run) -> None:
+    Path("mine.jsonl").write_text('{"src": [1, 2, 4], "tgt": [4, 2, 1]}\n')
+    assert_refused(cli("evaluate", "--file", "mine.jsonl"), 2, f"is not what the rule {rule_of(other)} makes of")
+
+
+def test_a_rule_that_there_is_not_is_refused(cli: Cli) -> None:
+    assert_refused(cli("train", "--set", "task.rule=mirror"), 2, "task.rule is 'mirror'", "'copy'")
