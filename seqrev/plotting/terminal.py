@@ -31,7 +31,7 @@ def text_heatmap(
     for label, values in zip(rows, weights, strict=True):
         line = Text(f"{label:>{margin - 1}} ")
         for value, (red, green, blue, _) in zip(values, colormaps[PALETTE](values, bytes=True), strict=True):
-            shade = " " if colours else ramp[min(int(value * len(ramp)), len(ramp) - 1)]
+            shade = " " if colours else ramp[int(value * (len(ramp) - 1) + 0.5)]  # the nearest
             line.append(shade * cell, Style(bgcolor=f"rgb({red},{green},{blue})") if colours else None)
         lines.append(line)
     return Text("\n").join(lines)
