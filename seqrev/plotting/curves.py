@@ -33,10 +33,11 @@ class Curve:
     intervals: Sequence[tuple[float, float]]
 
 
-def training_curves(metrics: Sequence[_Row], title: str) -> Figure:
+def training_curves(metrics: Sequence[_Row], title: str, alignment: str = "anti-diagonal") -> Figure:
     """The rows of ``metrics.jsonl`` over the steps: losses, exact match, anti-diagonal, learning rate.
 
-    A panel for which there is nothing in the metrics (those of an older version) is left out.
+    ``alignment``: what the alignment of the rule looks like. A panel for which there is nothing in the metrics (those of
+    an older version) is left out.
     """
     rows = [row for row in metrics if row.get("event") in ("train", "validation")]
     kept = {(row["event"], key) for row in rows for key in row}
@@ -47,6 +48,8 @@ def training_curves(metrics: Sequence[_Row], title: str) -> Figure:
     column = figure.subplots(len(labels), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
     for axes, label in zip(column, labels, strict=True):
         _panel(axes, label, rows)
+        if label == "anti-diagonal":
+            axes.set_ylabel(alignment)
     column[-1].set(xlabel="step", xlim=(0, max(row["step"] for row in rows)))
     figure.align_ylabels()
     return figure

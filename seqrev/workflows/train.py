@@ -21,6 +21,7 @@ from seqrev.system.files import read_json
 from seqrev.system.resources import check_disk
 from seqrev.system.signals import Interrupted, StopRequest
 from seqrev.system.threads import limit_threads
+from seqrev.task import alignment_name
 from seqrev.training.distributed import SINGLE_PROCESS, Processes
 from seqrev.training.events import Event, Validation
 from seqrev.training.recorder import RunRecorder, environment
@@ -211,7 +212,7 @@ def _finish(run: Run, trainer: Trainer, test: Sequence[Sequence[int]]) -> Traini
     model = trainer.model.eval()
     score, *_ = alignment_over(model, test)
     pictures = [run.path / "loss.png", run.path / "attention.png"]
-    export.save_figure(curves.training_curves(history, f"Training of {run}"), pictures[0])
+    export.save_figure(curves.training_curves(history, f"Training of {run}", alignment_name(model.rule)), pictures[0])
     export.save_figure(attention.draw_attention(record_attention(model, example(test)), str(run)), pictures[1])
     validation = Validation(**{name: last.get(name, math.nan) for name in Validation.__dataclass_fields__})
     return TrainingSummary(run, trainer.state.step, validation, score, pictures)

@@ -43,6 +43,8 @@ def test_the_training_picture_shows_the_history() -> None:
     assert [points(line) for line in anti_diagonal.get_lines()] == [[[10, 0.125], [20, 0.5]], [[10, 0.375], [20, 1.0]]]
     assert [points(line) for line in rate.get_lines()] == [[[1, 0.001], [10, 0.003], [20, 0.0]]]
     assert rate.get_xlabel() == "step"
+    named = curves.training_curves(HISTORY, "the title", alignment="diagonal").axes
+    assert [axes.get_ylabel() for axes in named][2] == "diagonal"
     for axes in (exact, anti_diagonal):
         assert axes.get_ylim()[0] <= 0 < 1 <= axes.get_ylim()[1]
     assert {axes.get_xlim() for axes in shown.values()} == {(0, 20)}
