@@ -37,7 +37,8 @@ def _swap(sources: Array) -> Array:
 
 
 # Which source symbol is emitted at each step: from symbols, ``[..., length]``, to their indices, ``[..., length]``, or only
-# ``[length]`` where they do not depend on the symbols. Nothing else in the program knows a rule; a new one is a line here.
+# ``[length]`` where they do not depend on the symbols. Nothing else knows what a rule does; a new one is a line
+# here, and its name above.
 RULES: Mapping[RuleName, Callable[[Array], Array]] = {
     "reverse": lambda sources: np.arange(sources.shape[-1])[::-1],
     "copy": lambda sources: np.arange(sources.shape[-1]),

@@ -89,8 +89,11 @@ def test_latest_and_numbers_do_not_mean_it(cli: Cli) -> None:
         seqrev.load("latest")
 
 
-def test_a_folder_of_runs_that_was_named_is_not_passed_over(cli: Cli) -> None:
+def test_a_folder_of_runs_that_was_named_is_not_passed_over(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("file").write_text("")
+    with monkeypatch.context() as patch:
+        patch.setenv("SEQREV_RUNS", "elsewhere")
+        assert_refused(cli("decode", "4"), 3, "No run in elsewhere has a usable checkpoint")
     for folder in ("none", "file"):
         assert_refused(cli("decode", "--runs-dir", folder, "4"), 3, f"No run in {folder} has a usable checkpoint")
 

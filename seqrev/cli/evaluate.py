@@ -37,7 +37,7 @@ def command(
         int | None, Option(min=1, max=1_000_000, metavar="N", help="Every sequence of up to N symbols.")
     ] = None,
     families: Annotated[
-        bool, Option("--families", help="Constant, alternating, two symbols, palindromes, sorted; each mistake is listed.")
+        bool, Option("--families", help="Constant, alternating, two symbols, palindromes, sorted; mistakes are listed.")
     ] = False,
     length_given: Annotated[
         bool, Option("--length-given", help="Stop every answer at the right length; <EOS> is not asked for.")

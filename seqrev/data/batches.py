@@ -1,4 +1,4 @@
-"""Training batches: row ``r`` of batch ``i`` is a pure function of the seed, ``i`` and ``r``."""
+"""Training batches: row ``r`` of batch ``i`` is a pure function of the configuration, its seed, ``i`` and ``r``."""
 
 from collections.abc import Sequence
 

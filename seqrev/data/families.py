@@ -92,8 +92,8 @@ def families(task: TaskConfig) -> Iterator[tuple[str, Sequences]]:
     """Names and sequences of all families, of the lengths of the task: the same ones in every run.
 
     ``constant``, ``alternating`` (two different symbols in turn), ``palindromes``, ``two symbols`` (in any order),
-    ``ascending`` and ``descending``. Of a length of which a family has more sequences than its share of ``FAMILY_SIZE``, at
-    most so many different ones are chosen at random.
+    ``ascending`` and ``descending``. Of a length that has few of the letters which a family is made of, all are there; else
+    different ones, chosen at random, at most its share of ``FAMILY_SIZE``.
 
     Raises:
         UsageError: they do not fit in memory.
@@ -101,7 +101,7 @@ def families(task: TaskConfig) -> Iterator[tuple[str, Sequences]]:
     symbols, count = task.symbols, min(MOST_LENGTHS, task.max_length - task.min_length + 1)
     lengths = np.linspace(task.min_length, task.max_length, count).round().astype(int).tolist()
     share = FAMILY_SIZE // count
-    check_memory(FAMILY_SIZE * task.max_length * 16, f"Sequences of {task.max_length:,} symbols")
+    check_memory(FAMILY_SIZE * task.max_length * 200, f"Sequences of {task.max_length:,} symbols")
     for name, (count_letters, make) in FAMILIES.items():
         rows: list[list[int]] = []
         for length in lengths:

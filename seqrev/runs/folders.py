@@ -163,7 +163,7 @@ def find_run(
     Raises:
         InputError: there is no such run, or it lacks that, or is of another version.
     """
-    or_pretrained = or_pretrained and spec is None and runs_dir is None
+    or_pretrained = or_pretrained and spec is None and runs_dir is None and "SEQREV_RUNS" not in os.environ
     runs_dir = default_runs_dir() if runs_dir is None else runs_dir
     if spec == PRETRAINED:
         return pretrained_run(runs_dir)

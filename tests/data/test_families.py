@@ -82,3 +82,9 @@ def test_of_many_lengths_some_are_tried_from_the_shortest_to_the_longest() -> No
 def test_they_are_the_same_in_every_run() -> None:
     once, again = ([(name, list(rows)) for name, rows in families(TaskConfig())] for _ in range(2))
     assert once == again
+
+
+def test_sequences_that_do_not_fit_in_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sysconf", lambda name: 1_000)  # pages, and bytes of a page: a machine of one megabyte
+    with pytest.raises(UsageError, match="needs at least"):
+        list(families(TaskConfig()))

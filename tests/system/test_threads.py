@@ -61,6 +61,16 @@ def test_they_are_given_back_even_after_an_error() -> None:
         assert torch.get_num_threads() == CALLERS
 
 
+def test_of_calls_that_overlap_the_last_one_gives_them_back() -> None:
+    first, second = limit_threads(1), limit_threads(RUNS)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert torch.get_num_threads() == RUNS
+    second.__exit__(None, None, None)
+    assert torch.get_num_threads() == CALLERS
+
+
 CALLS: dict[str, Callable[[Reverser], object]] = {
     "reverse": lambda model: model.reverse([1, 2, 3]),
     "decode": lambda model: model.decode([[1, 2, 3]], beam=2),
