@@ -52,8 +52,8 @@ class Race(NamedTuple):
 def lines_of(arguments: list[str], stream: str) -> Iterator[tuple[float, str]]:
     """Run Python; the lines of its ``stdout`` or ``stderr``, with the seconds since its start; last an empty one."""
     began = perf_counter()
-    outputs = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: subprocess.PIPE}
-    with subprocess.Popen([sys.executable, *arguments], text=True, env=environment(), **outputs) as child:  # type: ignore[call-overload]
+    out, err = (subprocess.PIPE if name == stream else subprocess.DEVNULL for name in ("stdout", "stderr"))
+    with subprocess.Popen([sys.executable, *arguments], text=True, env=environment(), stdout=out, stderr=err) as child:
         for line in getattr(child, stream):
             yield perf_counter() - began, line
     if child.returncode:

@@ -32,6 +32,7 @@ class Plain(nn.Module):
         self.embedding = nn.Embedding(13, 64)
         positions, steps = torch.arange(longest)[:, None], torch.exp(torch.arange(0, 64, 2) * (-math.log(10_000.0) / 64))
         sinusoids = torch.stack((torch.sin(positions * steps), torch.cos(positions * steps)), dim=-1).flatten(1)
+        self.sinusoids: Tensor
         self.register_buffer("sinusoids", sinusoids)
         with warnings.catch_warnings():  # that norm_first rules out nested tensors
             warnings.simplefilter("ignore")
@@ -40,8 +41,7 @@ class Plain(nn.Module):
 
     def embed(self, ids: Tensor) -> Tensor:
         """Tokens and their positions."""
-        sinusoids: Tensor = self.sinusoids  # type: ignore[assignment]
-        embedded: Tensor = self.embedding(ids) + sinusoids[: ids.shape[1]]
+        embedded: Tensor = self.embedding(ids) + self.sinusoids[: ids.shape[1]]
         return embedded
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, rows: list[l
         logits = model(source, target[:, :-1])
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), target[:, 1:].flatten(), ignore_index=PAD)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         optimizer.step()
 
 

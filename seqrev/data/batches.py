@@ -27,14 +27,14 @@ class Batches:
     def __init__(self, config: Config, rows: Sequence[Sequence[int]] | None) -> None:
         """``rows``: the training split; None for a stream."""
         self._seed, self._size, self._task = config.seed, config.train.batch_size, config.task
-        self._grouped = config.train.group_by_length
+        self._batches_in_a_window = BATCHES_IN_A_WINDOW if config.train.group_by_length else 1
         if rows is not None and not isinstance(rows, Sequences):
             rows = Sequences.from_lists(rows, config.task.symbols)
         self._dataset = rows
         self._lengths = available_lengths("train", config.task)
         none = np.empty(0, int)
         self._order: tuple[int, Array] = (-1, none)  # of the epoch that was asked for last
-        self._window: tuple[int, Array, Array] = (-1, none, none)  # places and lengths, [batch, row]
+        self._window: tuple[int, Array, Array] = (-1, none, none)  # the last: places and lengths, [batch, row]
 
     def lengths(self, step: int, part: slice = ALL) -> Array:
         """The lengths of rows ``part`` of batch ``step`` (from 0)."""
@@ -49,15 +49,15 @@ class Batches:
 
     def _places(self, step: int) -> tuple[Array, Array]:
         """Where the rows of a batch are in the endless sequence, and their lengths, ``[batch_size]`` each."""
-        if not self._grouped:
-            places = np.arange(step * self._size, (step + 1) * self._size)
-            return places, self._lengths_at(places)
-        window, slot = divmod(step, BATCHES_IN_A_WINDOW)
-        if self._window[0] != window:
-            places = np.arange(BATCHES_IN_A_WINDOW * self._size) + window * BATCHES_IN_A_WINDOW * self._size
+        window, slot = divmod(step, self._batches_in_a_window)
+        if self._window[0] != window:  # it is asked for again: for lengths and for rows, and by every batch of the window
+            count = self._batches_in_a_window * self._size
+            places = np.arange(window * count, (window + 1) * count)
             lengths = self._lengths_at(places)
-            batches = np.argsort(lengths, kind="stable").reshape(BATCHES_IN_A_WINDOW, -1)
-            chosen = np.random.default_rng([self._seed, WINDOW, window]).permutation(batches)
+            chosen = np.arange(count).reshape(self._batches_in_a_window, -1)
+            if self._batches_in_a_window > 1:
+                by_length = np.argsort(lengths, kind="stable")[chosen]
+                chosen = np.random.default_rng([self._seed, WINDOW, window]).permutation(by_length)
             self._window = window, places[chosen], lengths[chosen]
         return self._window[1][slot], self._window[2][slot]
 

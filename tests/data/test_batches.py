@@ -135,8 +135,7 @@ def test_lengths_and_symbols_of_a_stream_are_uniform() -> None:
         assert np.abs(symbols - 10_000 / 6).max() < 4.5 * (10_000 * 5 / 36) ** 0.5
 
 
-def test_a_length_without_any_training_sequence_is_left_out() -> None:
-    """Over two symbols some short lengths may have none, or one of two sequences."""
+def test_of_few_sequences_all_that_are_for_training_are_drawn_and_no_other() -> None:
     config = small_config("task.symbols=2", "task.max_length=3", "train.batch_size=400", "data.stream=true")
     seen = {tuple(row) for row in to_lists(Batches(config, None).rows(0))}
     every = [[first] for first in range(2)] + [[a, b] for a in range(2) for b in range(2)]
