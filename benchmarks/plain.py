@@ -161,6 +161,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=30, help="at most")
     parser.add_argument("--checks", type=int, default=1, help="in an epoch")
     parser.add_argument("--crisp", action="store_true", help="until mass is 0.9 and hit 0.98, too")
@@ -176,7 +177,7 @@ def main() -> None:
     for check in range(options.epochs * options.checks):
         if check % options.checks == 0:
             random.shuffle(rows)
-        train_epoch(model, optimizer, rows[check % options.checks :: options.checks])
+        train_epoch(model, optimizer, rows[check % options.checks :: options.checks], options.batch_size)
         exact, (mass, hit) = exact_match(model, held_out), crispness(model, held_out[:SCORED])
         epochs = (check + 1) / options.checks
         print(json.dumps({"epochs": epochs, "exact": exact, "mass": mass, "hit": hit}), flush=True)

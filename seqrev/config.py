@@ -87,7 +87,9 @@ class ModelConfig(_Section):
     positions: Literal["sinusoidal", "learned", "rotary", "alibi", "relative", "none"] = _field(
         "sinusoidal", "How positions enter the model: sinusoidal, learned, rotary, alibi, relative or none."
     )
-    source_from: Literal["start", "end"] = _field("start", "Where the source positions are counted from.")
+    source_from: Literal["start", "end", "both"] = _field(
+        "start", "Where the source positions are counted from; both: cross-attention finds a token by either count."
+    )
     random_positions: StrictInt = _field(
         0, "Spread positions over this many, at random in training (Ruoss et al. 2023); 0: do not.", ge=0, le=10_000_000
     )
@@ -95,12 +97,18 @@ class ModelConfig(_Section):
     position_base: Number = _field(10_000.0, "Longest wavelength of sinusoids or rotations: almost 2π times this.", gt=1)
     max_positions: StrictInt = _field(4096, "Longest sequence accepted, <BOS> and <EOS> included.", ge=4, le=10_000_000)
 
+    @property
+    def addresses(self) -> int:
+        """By how many counts cross-attention finds a source token."""
+        return 2 if self.source_from == "both" else 1
+
     @model_validator(mode="after")
     def _divisible(self) -> Self:
-        if self.d_model % (2 * self.heads):
-            raise ValueError(
-                f"d_model is {self.d_model}, but must be a multiple of twice the number of heads ({self.heads})"
-            )
+        times = 2 * self.addresses
+        if self.d_model % (times * self.heads):
+            raise ValueError(f"d_model is {self.d_model}, but must be a multiple of {times} times heads ({self.heads})")
+        if self.source_from == "both" and self.positions != "rotary":
+            raise ValueError(f"source_from: both goes with rotary positions only, not with {self.positions}")
         return self
 
 

@@ -41,7 +41,7 @@ def rows_for_forcing(model: Transformer, length: int) -> int:
 
 def block_for_forcing(model: Transformer, rows: int, length: int) -> int:
     """Target tokens that are teacher-forced together, for ``rows`` sources of a length."""
-    scores = SCORES_AT_ONCE // (rows * model.config.heads * (length + 2))
+    scores = SCORES_AT_ONCE // (rows * model.config.heads * model.config.addresses * (length + 2))
     return max(1, min(scores, LOGITS_AT_ONCE // (rows * model.vocabulary_size), FORCED_BLOCK))
 
 

@@ -3,6 +3,7 @@
 Source: Vaswani et al., "Attention Is All You Need" (2017), sections 3.2.1 and 3.2.2.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -29,16 +30,25 @@ class AttentionOutput(NamedTuple):
     """Before dropout, ``[batch, head, tgt, src]``; None where they were not asked for."""
 
 
-def attention_scores(query: Tensor, key: Tensor, bias: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
+def attention_scores(
+    query: Tensor, key: Tensor, bias: Tensor | None = None, noise: Tensor | None = None, addresses: int = 1
+) -> Tensor:
     """How well each query fits each key: ``Q Kᵀ / √d_head`` (equation 1, inside the softmax), ``[batch, head, tgt, src]``.
 
+    With several ``addresses``, each key can be found by any of them: its score is ``log Σ exp`` of the scores of its
+    addresses. That is the same as one softmax over all addresses of all keys, in which those of a key share its value.
+
     Args:
-        query: ``[batch, head, tgt, d_head]``.
-        key: ``[batch, head, src, d_head]``.
+        query: ``[batch, head · address, tgt, d_head / addresses]``; the addresses of a head are side by side.
+        key: ``[batch, head · address, src, d_head / addresses]``.
         bias: added to the scores, to which it broadcasts.
         noise: standard deviation of Gaussian noise that is added to the scores, a number.
+        addresses: of each key.
     """
     scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-2, -1)
+    if addresses > 1:
+        by_address = scores.view(len(scores), -1, addresses, *scores.shape[2:]).unbind(dim=2)
+        scores = functools.reduce(torch.logaddexp, by_address)
     if bias is not None:
         scores = scores + bias
     if noise is not None:
@@ -61,16 +71,19 @@ def masked_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
     return functional.pad(scores, (0, missing), value=-math.inf).softmax(dim=-1)[..., :-missing]
 
 
-def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+def attention_weights(
+    query: Tensor, key: Tensor, mask: Tensor | None = None, bias: Tensor | None = None, addresses: int = 1
+) -> Tensor:
     """How much each query attends to each key: ``softmax(Q Kᵀ / √d_head)`` (equation 1), ``[batch, head, tgt, src]``."""
-    return masked_softmax(attention_scores(query, key, bias), mask)
+    return masked_softmax(attention_scores(query, key, bias, addresses=addresses), mask)
 
 
 def plain_attention(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, bias: Tensor | None = None, dropout: float = 0.0
 ) -> Tensor:
     """The values, ``[batch, head, src, d_head]``, weighted by ``attention_weights``, with ``dropout`` on the weights."""
-    return functional.dropout(attention_weights(query, key, mask, bias), dropout) @ value
+    addresses = key.shape[1] // value.shape[1]
+    return functional.dropout(attention_weights(query, key, mask, bias, addresses), dropout) @ value
 
 
 def fused_attention(
@@ -107,9 +120,17 @@ class MultiHeadAttention(nn.Module):
     """
 
     def __init__(
-        self, d_model: int, heads: int, dropout: float = 0.0, query_dropout: float = 0.0, noise: float = 0.0
+        self,
+        d_model: int,
+        heads: int,
+        dropout: float = 0.0,
+        query_dropout: float = 0.0,
+        noise: float = 0.0,
+        addresses: int = 1,
     ) -> None:
         """``dropout`` on the weights, ``query_dropout``, and ``noise`` on the scores act only in training.
+
+        With several ``addresses``, queries and keys have a part for each of them (``attention_scores``).
 
         Noise makes attention crisp: a choice that must survive it needs scores that are far apart, and then all of the
         weight is in one place (binary codes are learned in the same way: Salakhutdinov and Hinton, "Semantic Hashing",
@@ -120,12 +141,14 @@ class MultiHeadAttention(nn.Module):
         so that no few of them, with rotary positions no few frequencies, decide it.
 
         Raises:
-            ValueError: the heads cannot share ``d_model`` equally.
+            ValueError: the heads cannot share ``d_model`` equally, or the addresses what a head has of it.
         """
         super().__init__()
-        if d_model % heads:
-            raise ValueError(f"d_model is {d_model}, which {heads} heads cannot share equally")
+        if d_model % (heads * addresses):
+            each = "" if addresses == 1 else f" of {addresses} addresses"
+            raise ValueError(f"d_model is {d_model}, which {heads} heads{each} cannot share equally")
         self.heads = heads
+        self.addresses = addresses
         self.noise = noise
         self.noise_scale: Tensor | None
         self.register_buffer("noise_scale", torch.ones(()) if noise else None, persistent=False)
@@ -158,14 +181,15 @@ class MultiHeadAttention(nn.Module):
         Raises:
             ValueError: there is neither a context nor anything in the cache.
         """
-        query = self._split_heads(self.q_proj(states))
+        query = self._split(self.q_proj(states), self.heads * self.addresses)
         if positions.query_rotation is not None:
             query = apply_rotary(query, positions.query_rotation)
         if positions.query_scale is not None:
             query = query * positions.query_scale
         query = self.query_dropout(query)
         if context is not None:
-            key, value = self._split_heads(self.k_proj(context)), self._split_heads(self.v_proj(context))
+            key = self._split(self.k_proj(context), self.heads * self.addresses)
+            value = self._split(self.v_proj(context), self.heads)
             if positions.key_rotation is not None:
                 key = apply_rotary(key, positions.key_rotation)
             if cache is not None:
@@ -177,9 +201,9 @@ class MultiHeadAttention(nn.Module):
         found, weights = self._attend(query, key, value, mask, positions.bias, need_weights)
         return AttentionOutput(self.out_proj(found.transpose(1, 2).flatten(2)), weights if need_weights else None)
 
-    def _split_heads(self, states: Tensor) -> Tensor:
-        """``[batch, length, d_model]`` to ``[batch, head, length, d_head]``."""
-        return states.view(*states.shape[:2], self.heads, -1).transpose(1, 2)
+    def _split(self, states: Tensor, parts: int) -> Tensor:
+        """``[batch, length, d_model]`` to ``[batch, part, length, d_model / parts]``."""
+        return states.view(*states.shape[:2], parts, -1).transpose(1, 2)
 
     def _attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, bias: ScoreBias | None, need_weights: bool
@@ -189,10 +213,11 @@ class MultiHeadAttention(nn.Module):
         dropout = self.dropout.p if self.training else 0.0
         rows, keys = query.shape[2], key.shape[2]
         explicit = need_weights or noise is not None or has_hooks(self.softmax) or has_hooks(self.dropout)
-        fused = not explicit and (query.device.type in FUSED_DEVICES or (rows > 1 and rows * keys >= FUSED_SCORES))
+        worth_it = query.device.type in FUSED_DEVICES or (rows > 1 and rows * keys >= FUSED_SCORES)
+        fused = worth_it and not explicit and self.addresses == 1  # more than one the kernel does not know
         block = rows
         if not (explicit or torch.is_grad_enabled() or (fused and bias is None)):
-            block = max(1, SCORES_AT_ONCE // (query.shape[0] * self.heads * keys))
+            block = max(1, SCORES_AT_ONCE // (query.shape[0] * query.shape[1] * keys))
         if block < rows:
             attend = fused_attention if fused else plain_attention
             found = []
@@ -204,7 +229,7 @@ class MultiHeadAttention(nn.Module):
         whole_bias = None if bias is None else bias.whole
         if fused:
             return fused_attention(query, key, value, mask, whole_bias, dropout), None
-        weights = self.softmax(attention_scores(query, key, whole_bias, noise), mask)
+        weights = self.softmax(attention_scores(query, key, whole_bias, noise, self.addresses), mask)
         return self.dropout(weights) @ value, weights
 
 

@@ -57,7 +57,7 @@ class Decoder(nn.Module):
         mask = causal_mask(target.shape[1], so_far, target.device) if target.shape[1] > 1 else None
         self_inputs = AttentionInputs(mask, position_inputs(self.config, new, positions, new, self.self_relative_bias))
         source, bias = memory.positions, self.cross_relative_bias
-        new_keys = source[:, :0] if cache and cache[0].source.length else source
+        new_keys = source[..., :0] if cache and cache[0].source.length else source
         cross_inputs = AttentionInputs(
             memory.mask, position_inputs(self.config, new, source, new_keys, bias, memory.lengths)
         )

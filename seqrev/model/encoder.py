@@ -22,7 +22,8 @@ class Memory(NamedTuple):
     lengths: Tensor
     """Real source tokens of each row, ``[batch, 1]``; ``[1, 1]`` where nothing is padded."""
     positions: Tensor
-    """Where the source tokens are, ``[batch, src]``; ``[1, src]`` where nothing is padded."""
+    """Where the source tokens are, ``[batch, src]``, or ``[batch, address, src]`` where they are counted in two ways;
+    ``batch`` is 1 where nothing is padded."""
     target_positions: Tensor | None
     """With ``random_positions``: where the target tokens are, ``[batch or 1, tokens]``; None: 0, 1, 2, …"""
     weights: tuple[Tensor, ...] = ()
@@ -61,10 +62,12 @@ class Encoder(nn.Module):
         spread = None
         if self.config.random_positions:
             spread = randomized_positions(lengths, self.config.random_positions, self.training)
-            positions = spread.expand(len(positions), -1).gather(1, positions.clamp(min=0))
+            wide = spread.view(len(spread), *[1] * (positions.ndim - 2), -1).expand(*positions.shape[:-1], -1)
+            positions = wide.gather(-1, positions.clamp(min=0))
         mask = real if padded else None
-        inputs = AttentionInputs(mask, position_inputs(self.config, positions, positions, relative=self.relative_bias))
-        states = self.embedding(source, positions)
+        own = positions if positions.ndim == 2 else positions[:, 0]  # among themselves, one way to count is enough
+        inputs = AttentionInputs(mask, position_inputs(self.config, own, own, relative=self.relative_bias))
+        states = self.embedding(source, own)
         weights = []
         for layer in self.layers:
             states, self_weights = layer(states, inputs, need_weights)

@@ -95,7 +95,9 @@ class DecoderLayer(nn.Module):
         super().__init__()
         width, heads, dropout = config.d_model, config.heads, config.attention_dropout
         self.self_attention = MultiHeadAttention(width, heads, dropout, config.self_query_dropout)
-        self.cross_attention = MultiHeadAttention(width, heads, dropout, config.query_dropout, config.attention_noise)
+        self.cross_attention = MultiHeadAttention(
+            width, heads, dropout, config.query_dropout, config.attention_noise, config.addresses
+        )
         self.feed_forward = FeedForward(width, config.d_ff)
         self.self_attention_norm = nn.LayerNorm(width)
         self.cross_attention_norm = nn.LayerNorm(width)

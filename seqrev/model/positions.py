@@ -39,7 +39,7 @@ class Rotation(NamedTuple):
     """By how much each pair of dimensions is rotated at each position; from ``rotation``."""
 
     cos: Tensor
-    """``cos θ`` of both dimensions of each pair, ``[length, d_head]`` or ``[batch, 1, length, d_head]``."""
+    """``cos θ`` of both dimensions of each pair, ``[length, d_head]`` or ``[batch, 1 or part, length, d_head]``."""
     sin: Tensor
     """``−sin θ`` of the first dimension of each pair, ``sin θ`` of the second."""
 
@@ -74,7 +74,7 @@ def position_inputs(
 
     Args:
         queries: positions of the queries, ``[tgt]`` or ``[batch, tgt]``.
-        keys: positions of the keys, ``[src]`` or ``[batch, src]``.
+        keys: positions of the keys, ``[src]``, ``[batch, src]``, or ``[batch, address, src]``.
         new_keys: positions of those keys that are not cached yet; None: all of them.
         relative: the learned biases of this kind of attention, ``[bucket, head]``; None: the scheme has none. They are
             multiplied by √d_head: Adam moves a weight by about its learning rate a step, and left to itself a single
@@ -86,8 +86,12 @@ def position_inputs(
     inputs = NO_POSITIONS
     if config.positions == "rotary":
         new_keys = keys if new_keys is None else new_keys
-        query_rotation = rotation(queries, d_head, config.position_base)
-        key_rotation = query_rotation if new_keys is queries else rotation(new_keys, d_head, config.position_base)
+        width = d_head
+        if keys.ndim == 3:
+            width //= keys.shape[1]
+            new_keys = new_keys.repeat(1, config.heads, 1)
+        query_rotation = rotation(queries, width, config.position_base)
+        key_rotation = query_rotation if new_keys is queries else rotation(new_keys, width, config.position_base)
         inputs = inputs._replace(query_rotation=query_rotation, key_rotation=key_rotation)
     if config.positions == "alibi":
         inputs = inputs._replace(bias=ScoreBias(functools.partial(alibi_bias, heads=config.heads), queries, keys))
@@ -100,14 +104,15 @@ def position_inputs(
 
 
 def source_positions(lengths: Tensor, width: int, source_from: str) -> Tensor:
-    """Number the source tokens, ``[batch, width]``, from their ``start`` or their ``end``.
+    """Number the source tokens, ``[batch, width]``, from their ``start`` or their ``end``; ``both``: ``[batch, 2, width]``.
 
     From the end, the last real token of each row is 0 and the numbers go up towards the start; "the token to emit next"
     is then at a constant offset from the target position, whatever the length (Kim et al. 2023 count likewise). Padding
     gets negative numbers. ``lengths``: real source tokens of each row, ``[batch, 1]``.
     """
     from_start = torch.arange(width, device=lengths.device).expand(len(lengths), width)
-    return from_start if source_from == "start" else lengths - 1 - from_start
+    from_end = lengths - 1 - from_start
+    return {"start": from_start, "end": from_end, "both": torch.stack((from_start, from_end), dim=1)}[source_from]
 
 
 def randomized_positions(lengths: Tensor, longest: int, training: bool) -> Tensor:
@@ -147,12 +152,12 @@ def sinusoidal(positions: Tensor, d_model: int, base: float = 10_000.0) -> Tenso
 
 
 def rotation(positions: Tensor, d_head: int, base: float) -> Rotation:
-    """The rotations of queries or keys at some positions, ``[length]`` or ``[batch, length]``; float32.
+    """The rotations of queries or keys at some positions, ``[length]``, ``[batch, length]`` or ``[batch, part, length]``.
 
-    ``θ = pos / base^(2i / d_head)`` for pair ``i`` ("RoFormer", Su et al. 2021, equation 15).
+    ``θ = pos / base^(2i / d_head)`` for pair ``i`` ("RoFormer", Su et al. 2021, equation 15); float32.
     """
     angle = angles(positions, d_head, base)
-    if angle.ndim == 3:
+    if positions.ndim == 2:
         angle = angle[:, None]  # the same for all heads
     cos, sin = angle.cos().to(positions.device, torch.float32), angle.sin().to(positions.device, torch.float32)
     return Rotation(torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1))

@@ -51,8 +51,13 @@ SCHEMES: dict[str, dict[str, str | int | bool]] = {
         "random_positions": spread,
         "length_scaling": scaling,
     }
-    for positions, source_from, spread, scaling in itertools.product(
-        ("sinusoidal", "learned", "rotary", "alibi", "relative", "none"), ("start", "end"), (0, 100), (False, True)
+    for (positions, source_from), spread, scaling in itertools.product(
+        [
+            *itertools.product(("sinusoidal", "learned", "rotary", "alibi", "relative", "none"), ("start", "end")),
+            ("rotary", "both"),
+        ],
+        (0, 100),
+        (False, True),
     )
 }
 each_scheme = pytest.mark.parametrize("scheme", SCHEMES)

@@ -165,9 +165,21 @@ def test_multi_head_attention_is_pytorchs_function_head_by_head(heads: int) -> N
     assert_close(ours(states, context, mask).states, ours.out_proj(torch.cat(found, dim=-1)))
 
 
+def test_a_key_is_found_by_any_of_its_addresses() -> None:
+    """One softmax over all addresses of all keys, in which those of a key share its value, gives the same."""
+    query, key = (torch.randn(2, 6, length, 4, dtype=torch.float64) for length in (3, 5))  # three heads, two addresses
+    value, mask = torch.randn(2, 3, 5, 7, dtype=torch.float64), torch.tensor([True, True, False, True, True])
+    found = attention_weights(query, key, mask, addresses=2) @ value
+    scores = attention_scores(query, key).unflatten(1, (3, 2)).masked_fill(~mask, -torch.inf)  # b h address tgt src
+    apart = scores.transpose(2, 3).flatten(3).softmax(-1)
+    assert_close(found, apart @ value.repeat(1, 1, 2, 1))
+
+
 def test_heads_that_cannot_share_the_width_are_refused() -> None:
     with pytest.raises(ValueError, match="d_model is 10, which 4 heads cannot share equally"):
         MultiHeadAttention(10, 4)
+    with pytest.raises(ValueError, match="d_model is 12, which 4 heads of 2 addresses cannot share equally"):
+        MultiHeadAttention(12, 4, addresses=2)
 
 
 def test_the_weights_are_returned_only_where_they_are_asked_for() -> None:

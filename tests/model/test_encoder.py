@@ -122,11 +122,11 @@ def test_with_random_positions_training_draws_others_every_time_and_evaluation_n
     assert not drawn[0].positions.equal(drawn[1].positions)
     for memory in drawn:
         assert memory.target_positions is not None
-        row = (
-            memory.target_positions[0] if SCHEMES[scheme]["source_from"] == "start" else memory.target_positions[0].flip(0)
-        )
-        assert memory.positions.tolist() == [row.tolist()] * 2
+        from_start = memory.target_positions[0].tolist()
+        row = {"start": from_start, "end": from_start[::-1], "both": [from_start, from_start[::-1]]}
+        assert memory.positions.tolist() == [row[str(SCHEMES[scheme]["source_from"])]] * 2
     model.eval()
     memory = model.encode(source)
-    assert memory.positions[0].sort().values.tolist() == [12 * position for position in range(8)]
+    spread = torch.arange(8) * 12
+    assert memory.positions.sort(-1).values.equal(spread.expand(memory.positions.shape))
     assert model.decode(target_batch(*random_rows(6, 6)), memory).isfinite().all()

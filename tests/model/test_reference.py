@@ -28,28 +28,35 @@ def naive_attention(
     module: MultiHeadAttention,
     states: Tensor,
     context: Tensor,
-    positions: tuple[list[int], list[int]],
+    positions: tuple[list[int], ...],
     causal: bool,
     biases: Tensor | None,
 ) -> Tensor:
-    """One query, one head and one key at a time, keys rotated relative to the query; no mask, no cache, no batch."""
-    width = config.d_model // config.heads
+    """One query, one head and one key at a time, keys rotated relative to the query; no mask, no cache, no batch.
+
+    ``positions``: of the queries, then of the keys, once for each of their addresses.
+    """
+    width, addresses = config.d_model // config.heads, len(positions) - 1
     query, key, value = module.q_proj(states), module.k_proj(context), module.v_proj(context)
     found = torch.zeros_like(query)
     for head, q in itertools.product(range(config.heads), range(len(states))):
         part, visible = slice(head * width, (head + 1) * width), q + 1 if causal else len(context)
         scores = []
         for k in range(visible):
-            one, other = query[q, part], key[k, part]
-            distance = positions[0][q] - positions[1][k]
-            if config.positions == "rotary":
-                frequency = config.position_base ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-                one, other = torch.complex(*one.chunk(2)), torch.complex(*other.chunk(2))
-                score = (one * other.conj() * torch.exp(1j * distance * frequency)).real.sum()
-            else:
-                score = (one * other).sum()
-            scaled = config.length_scaling and states is not context
-            score = score / math.sqrt(width) * (math.log(visible + 1, 20) if scaled else 1)
+            by_address = []
+            for address, of_keys in enumerate(positions[1:]):
+                one, other = (vector.chunk(addresses)[address] for vector in (query[q, part], key[k, part]))
+                distance = positions[0][q] - of_keys[k]
+                if config.positions == "rotary":
+                    frequency = config.position_base ** (-torch.arange(0, len(one), 2, dtype=torch.float64) / len(one))
+                    one, other = torch.complex(*one.chunk(2)), torch.complex(*other.chunk(2))
+                    score = (one * other.conj() * torch.exp(1j * distance * frequency)).real.sum()
+                else:
+                    score = (one * other).sum()
+                scaled = config.length_scaling and states is not context
+                scale = math.log(visible + 1, 20) if scaled else 1
+                by_address.append(score / math.sqrt(width // addresses) * scale)
+            score = torch.stack(by_address).exp().sum().log()
             if config.positions == "alibi":
                 score = score - 2 ** (-8 * (head + 1) / config.heads) * abs(distance)
             if biases is not None:
@@ -76,10 +83,11 @@ def naive_logits(model: Transformer, source: list[int], target: list[int]) -> Te
     """The whole model for one pair; in evaluation."""
     c, encoder, decoder, length = model.config, model.encoder, model.decoder, len(source)
     step = max(1, c.random_positions // length) if c.random_positions else 1
-    source_positions = [step * (n if c.source_from == "start" else length - 1 - n) for n in range(length)]
-    target_positions = [step * n for n in range(len(target))]
+    from_start, target_positions = [step * n for n in range(length)], [step * n for n in range(len(target))]
+    addresses = {"start": [from_start], "end": [from_start[::-1]], "both": [from_start, from_start[::-1]]}[c.source_from]
+    source_positions = addresses[0]
     source_pair, target_pair = (source_positions, source_positions), (target_positions, target_positions)
-    cross_pair = (target_positions, source_positions)
+    cross_pair = (target_positions, *addresses)
 
     memory = naive_embedding(c, encoder.embedding, source, source_positions)
     for e in encoder.layers:
