@@ -129,6 +129,9 @@ class TrainConfig(_Section):
         0, "Steps over which model.attention_noise rises from zero.", ge=0, le=1_000_000_000
     )
     max_grad_norm: Number = _field(1.0, "Gradients are clipped to this L2 norm over all weights; 0: no clipping.", ge=0)
+    ema_decay: Probability = _field(
+        0.0, "What is validated and saved is a running average of the weights, which keeps this share a step; 0: is not."
+    )
     target_noise: Probability = _field(
         0.0, "Share of the symbols that the decoder reads in training that are replaced by random ones."
     )

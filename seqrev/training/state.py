@@ -1,5 +1,6 @@
 """All that changes during training: the model, the optimizer, and how many steps were taken."""
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -44,11 +45,14 @@ class TrainingState:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = Transformer(config.model, vocabulary_size(config.task.symbols), config.task.rule).to(self.device)
+        """That is validated and saved: the trained one, or with ``train.ema_decay`` the running average of its weights."""
+        self.trained = copy.deepcopy(self.model) if config.train.ema_decay else self.model
+        """The model whose weights the optimizer changes."""
         if config.train.compile:
-            self.model.compile()  # in place: the names of the weights stay
-        self.replica = processes.replicate(self.model)
-        """The model as a training step calls it."""
-        self.optimizer = Adam(self.model.named_parameters())
+            self.trained.compile()  # in place: the names of the weights stay
+        self.replica = processes.replicate(self.trained)
+        """The same, as a training step calls it."""
+        self.optimizer = Adam(self.trained.named_parameters())
 
     @property
     def validation_is_due(self) -> bool:
@@ -67,8 +71,23 @@ class TrainingState:
         """
         finite = self._measured.isfinite().all()
         self._measured = torch.where(finite, torch.stack((loss, gradient_norm)), self._measured)
-        self.optimizer.step(lr, found_inf=1.0 - self._measured.isfinite().all().float())
+        finite = self._measured.isfinite().all().float()
+        self.optimizer.step(lr, found_inf=1.0 - finite)
+        if self.trained is not self.model:
+            self._average(finite)
         self.step += 1
+
+    @torch.no_grad()
+    def _average(self, share: Tensor) -> None:
+        """Let the average follow the trained weights, or where ``share`` is 0 stay as it is.
+
+        The first steps count less, as the weights then change most: the decay grows to ``train.ema_decay`` like
+        ``(1 + step) / (10 + step)`` (as in TensorFlow's ``ExponentialMovingAverage``).
+        """
+        decay = min(self.config.train.ema_decay, (1 + self.step) / (10 + self.step))
+        share = share * (1 - decay)
+        for average, weight in zip(self.model.parameters(), self.trained.parameters(), strict=True):
+            average.lerp_(weight, share)
 
     def read(self) -> tuple[float, float]:
         """Loss and gradient norm of the latest step; waits for the device.
@@ -97,16 +116,22 @@ class TrainingState:
         self.read()
         return {
             "model": {name: value.numpy(force=True).copy() for name, value in self.model.named_parameters()},
-            "optimizer": {name: value.numpy(force=True).copy() for name, value in self.optimizer.state.items()},
+            "optimizer": {name: value.numpy(force=True).copy() for name, value in self._optimizer_state().items()},
         }
 
+    def _optimizer_state(self) -> dict[str, Tensor]:
+        """What training needs beside the model: the optimizer's numbers, and the trained weights if they are others."""
+        weights = {} if self.trained is self.model else dict(self.trained.named_parameters())
+        return self.optimizer.state | {f"weight.{name}": weight for name, weight in weights.items()}
+
+    @torch.no_grad()
     def restore(self, step: int, validated: bool, weights: Arrays, moments: Arrays) -> None:
         """Continue from what ``to_arrays`` gave at ``step``; its names and shapes are those of ``checkpoint_shapes``.
 
         ``validated``: whether a validation of it is on record.
         """
         load_weights(self.model, weights)
-        for name, value in self.optimizer.state.items():
+        for name, value in self._optimizer_state().items():
             value.copy_(torch.from_numpy(moments[name].copy()))
         self.step, self.validated = step, step if validated else 0
 
@@ -115,7 +140,7 @@ def checkpoint_shapes(config: Config) -> dict[str, Shapes]:
     """What ``TrainingState.to_arrays`` gives, as shapes; takes no memory for a model."""
     weights = weight_shapes(config.model, vocabulary_size(config.task.symbols))
     moments: Shapes = {f"step.{name}": () for name in weights}
-    for kind in ("exp_avg", "exp_avg_sq"):
+    for kind in ("exp_avg", "exp_avg_sq", *["weight"] * (config.train.ema_decay > 0)):
         moments.update((f"{kind}.{name}", shape) for name, shape in weights.items())
     return {"model": weights, "optimizer": moments}
 
@@ -123,7 +148,8 @@ def checkpoint_shapes(config: Config) -> dict[str, Shapes]:
 def training_bytes(config: Config, processes: int = 1) -> int:
     """A lower bound of the memory that training takes in each of some processes.
 
-    Of each weight: itself, its gradient, two moments, and a copy of all but the gradient while a checkpoint is saved. Of
+    Of each weight: itself, its gradient, two moments, perhaps its average, and a copy of all but the gradient while a
+    checkpoint is saved. Of
     a batch of the longest sequences: in each layer the states and the feed-forward block, which the backward pass needs;
     and the logits, which have a gradient as large. (Attention may be computed without keeping its weights.)
     """
@@ -132,7 +158,8 @@ def training_bytes(config: Config, processes: int = 1) -> int:
     model, tokens = config.model, config.train.batch_size * (config.task.max_length + 1) // processes
     layers = (model.encoder_layers + model.decoder_layers) * (model.d_model + model.d_ff)
     width = 4 if config.train.precision == "float32" else 2
-    return 7 * 4 * weights + width * tokens * (layers + 2 * vocabulary)
+    copies = 9 if config.train.ema_decay else 7
+    return copies * 4 * weights + width * tokens * (layers + 2 * vocabulary)
 
 
 def check_fits(config: Config, device: str, processes: Processes = SINGLE_PROCESS) -> None:

@@ -31,10 +31,10 @@ def train_step(state: TrainingState, sources: Array, tokens: int | None = None) 
     tokens = own_tokens if tokens is None else tokens
     padded = own_tokens < sources.size + len(sources)
     lr = learning_rate(state.step, config)
-    if not state.model.training:  # asked first, because setting it in every part takes 1 % of a step
-        state.model.train()
+    if not state.trained.training:  # asked first, because setting it in every part takes 1 % of a step
+        state.trained.train()
     if config.noise_warmup_steps:
-        state.model.scale_noise(noise_scale(state.step, config))
+        state.trained.scale_noise(noise_scale(state.step, config))
     with torch.random.fork_rng(devices=[state.device] if state.device.type == "cuda" else []):
         seed = torch.default_generator.manual_seed if state.device.type == "cpu" else torch.manual_seed
         seed(step_seed(state.config.seed, state.step, processes.rank))  # the latter is slow on a CPU

@@ -170,7 +170,7 @@ def test_a_key_is_found_by_any_of_its_addresses() -> None:
     query, key = (torch.randn(2, 6, length, 4, dtype=torch.float64) for length in (3, 5))  # three heads, two addresses
     value, mask = torch.randn(2, 3, 5, 7, dtype=torch.float64), torch.tensor([True, True, False, True, True])
     found = attention_weights(query, key, mask, addresses=2) @ value
-    scores = attention_scores(query, key).unflatten(1, (3, 2)).masked_fill(~mask, -torch.inf)  # b h address tgt src
+    scores = attention_scores(query, key).view(2, 3, 2, 3, 5).masked_fill(~mask, -torch.inf)  # b h address tgt src
     apart = scores.transpose(2, 3).flatten(3).softmax(-1)
     assert_close(found, apart @ value.repeat(1, 1, 2, 1))
 

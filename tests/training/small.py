@@ -25,7 +25,7 @@ BATCH = np.array([[0, 1, 2], [3, 2, 1], [1, 1, 0]])
 
 
 def tiny(**changes: Any) -> Config:
-    """Few weights, few steps, everything random switched on; ``train__lr=1`` changes one field."""
+    """Few weights, few steps, everything random and the average switched on; ``train__lr=1`` changes one field."""
     tree: dict[str, Any] = {
         "seed": 3,
         "task": {"symbols": 4, "min_length": 1, "max_length": 3},
@@ -49,6 +49,7 @@ def tiny(**changes: Any) -> Config:
             "warmup_steps": 2,
             "noise_warmup_steps": 5,
             "target_noise": 0.1,
+            "ema_decay": 0.6,
             "validate_every": 3,
         },
     }
@@ -67,8 +68,8 @@ def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 
 
 def calm(**changes: Any) -> TrainingState:
-    """No dropout, no noise."""
-    return TrainingState(tiny(**NOISE | changes))
+    """No dropout, no noise, no average."""
+    return TrainingState(tiny(**NOISE | {"train__ema_decay": 0.0} | changes))
 
 
 def trainer(rows: TrainingRows = ROWS, **changes: Any) -> Trainer:

@@ -57,6 +57,28 @@ def test_the_seed_decides_the_initial_weights() -> None:
     assert not one.model.output.weight.equal(other.model.output.weight)
 
 
+def test_the_model_is_the_running_average_of_the_trained_weights() -> None:
+    state = TrainingState(tiny(train__ema_decay=0.5))
+    average, weight = state.model.output.weight, state.trained.output.weight
+    expected = weight.detach().clone()
+    assert average.equal(weight)
+    for step in range(20):
+        train_step(state, BATCH)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * weight.detach()
+        torch.testing.assert_close(average.detach(), expected)
+    assert not average.equal(weight)
+    arrays = state.to_arrays()
+    assert (arrays["model"]["output.weight"] == average.detach().numpy()).all()
+    assert (arrays["optimizer"]["weight.output.weight"] == weight.detach().numpy()).all()
+
+
+def test_without_a_decay_the_model_is_the_trained_one() -> None:
+    state = TrainingState(tiny(train__ema_decay=0.0))
+    assert state.model is state.trained
+    assert not any(name.startswith("weight.") for name in state.to_arrays()["optimizer"])
+
+
 def test_a_step_whose_validation_is_not_on_record_is_validated_first() -> None:
     events = list(trainer())
     stopped = trainer()
@@ -175,7 +197,9 @@ def test_a_shared_matrix_is_saved_once_and_comes_back_shared() -> None:
 @pytest.mark.parametrize("longest", [4, 64])
 def test_a_step_takes_at_least_the_memory_that_it_is_said_to_take(longest: int) -> None:
     """What autograd keeps for the backward pass, counted; the logits' gradient comes on top."""
-    config = tiny(task__max_length=longest, task__symbols=50, train__batch_size=8, model__max_positions=100)
+    config = tiny(
+        task__max_length=longest, task__symbols=50, train__batch_size=8, train__ema_decay=0.0, model__max_positions=100
+    )
     state, kept = TrainingState(config), {}
 
     def keep(tensor: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ def test_gradients_do_not_add_up_over_steps() -> None:
 def test_what_is_random_in_a_step_depends_on_seed_and_step_and_nothing_else(name: str) -> None:
     def loss(step: int, seed: int = 3, before: int = 0) -> float:
         state = TrainingState(tiny(**NOISE | {name: 0.5}, train__lr=0.0))
-        for parameter in state.model.parameters():
+        for parameter in state.trained.parameters():
             parameter.data *= 3
         state.config = tiny(**NOISE | {name: 0.5}, train__lr=0.0, seed=seed)  # the weights stay
         state.step = step
