@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch import Tensor
 
 from seqrev.data.sampling import fresh_sequences
 from seqrev.model.tensors import to_tensors
@@ -20,7 +21,6 @@ from seqrev.task import alignment
 
 LENGTHS = (10, 200, 2000)
 OFFSETS = np.arange(-12, 13)
-SOFTER = 16.0  # queries are divided by it while scores are read off the weights, which would underflow
 
 
 def main() -> None:
@@ -35,11 +35,6 @@ def main() -> None:
         (sequence,) = fresh_sequences(length, 1, model.config)
         figure = draw_attention(model.attention(sequence), f"trained on lengths 1 to 10, length {length}")
         plots.save_figure(figure, arguments.out / f"attention-{length}.png")
-    model.model.double()
-    looking = model.model.decoder.layers[0].cross_attention.q_proj
-    with torch.no_grad():
-        looking.weight.div_(SOFTER)
-        looking.bias.div_(SOFTER)
     plots.save_figure(draw_scores(model), arguments.out / "scores.png")
 
 
@@ -62,15 +57,14 @@ def draw_scores(model: Reverser) -> Figure:
 
 
 def score_gaps(model: Reverser, length: int) -> tuple[NDArray[np.floating], float]:
-    """Mean score at each offset, and the smallest lead over any other position in any row.
-
-    Differences of scores are differences of the logarithms of the weights.
-    """
+    """Mean score at each offset, and the smallest lead over any other position in any row."""
     sequences = np.array(fresh_sequences(length, 1, model.config))
     source, target = to_tensors(sequences, "reverse", torch.device("cpu"))
-    with torch.inference_mode():
-        weights = model.model.attention_maps(source, target[:, :-1]).cross[0][0].mean(0)[:length].numpy()
-    scores = SOFTER * np.log(weights)
+    seen: list[Tensor] = []
+    softmax = model.model.decoder.layers[0].cross_attention.softmax
+    with torch.inference_mode(), softmax.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
+        model.model(source, target[:, :-1])
+    scores = seen[0][0].mean(0)[:length].numpy()
     right = alignment(sequences, "reverse")[0] + 1
     rows = np.arange(length)
     relative = scores - scores[rows, right][:, None]

@@ -5,14 +5,14 @@
 
 Prints a table. The *lead* is the score of the right source position in the last cross-attention less that of the next best,
 in the head where it is largest; the smallest of all rows of one sequence. The *waves* are how many rotations take part in
-a score: (Σa)² / Σa² over their amplitudes a, the sizes of a query's part times those of a key's. The *margin* is the logit
+a score: (Σa)² / Σa² over their amplitudes a, the sizes of a query's part times those of a key's; of the address that takes
+most. The *margin* is the logit
 of the right token less that of the next best; the smallest of all tokens, teacher-forced.
 """
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -30,7 +30,13 @@ VARIANTS = {
     "without dropout on queries": ["model.query_dropout=0"],
     "without that of self-attention": ["model.self_query_dropout=0"],
     "without noise": ["model.attention_noise=0"],
-    "without any of the three": ["model.query_dropout=0", "model.self_query_dropout=0", "model.attention_noise=0"],
+    "without target noise": ["train.target_noise=0"],
+    "without all of these": [
+        "model.query_dropout=0",
+        "model.self_query_dropout=0",
+        "model.attention_noise=0",
+        "train.target_noise=0",
+    ],
     "without scaling": ["model.length_scaling=false"],
     "base 10,000": ["model.position_base=10000"],
 }
@@ -67,27 +73,15 @@ def measure(model: Transformer, config: Config) -> list[str]:
     return [*leads, f"{waves(model, config):.0f}", *margins]
 
 
-def queries_and_keys(model: Transformer, sequences: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """What the last cross-attention compares, ``[batch, head, tgt, d_head]`` and ``[batch, head, src, d_head]``."""
-    seen: list[tuple[Tensor, Tensor]] = []
-    attention = model.decoder.layers[-1].cross_attention
-    attend = attention._attend
-
-    def record(query: Tensor, key: Tensor, *others: Any) -> tuple[Tensor, Tensor | None]:
-        seen.append((query, key))
-        return attend(query, key, *others)
-
-    with patch.object(attention, "_attend", record):
-        model(sequences, target)
-    return seen[0]
-
-
 def lead(model: Transformer, config: Config, length: int) -> float:
     """By how much the right position wins, where it wins least."""
     sequences = np.array(fresh_sequences(length, 1, config))
     source, target = to_tensors(sequences, "reverse", CPU)
-    query, key = queries_and_keys(model, source, target[:, :length])
-    scores = (query @ key.transpose(-2, -1))[0] / query.shape[-1] ** 0.5
+    seen: list[Tensor] = []
+    softmax = model.decoder.layers[-1].cross_attention.softmax
+    with softmax.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
+        model(source, target[:, :length])
+    scores = seen[0][0]
     right = torch.from_numpy(alignment(sequences, "reverse") + 1).expand(len(scores), -1)[..., None]
     own = scores.gather(-1, right)
     best = scores.scatter(-1, right, -torch.inf).max(-1, keepdim=True).values
@@ -95,10 +89,15 @@ def lead(model: Transformer, config: Config, length: int) -> float:
 
 
 def waves(model: Transformer, config: Config) -> float:
-    """How many rotations take part, in the head with the most."""
+    """How many rotations take part, in the head and address with the most. (A rotation does not change an amplitude.)"""
     source, target = to_tensors(np.array(fresh_sequences(200, 1, config)), "reverse", CPU)
-    both = queries_and_keys(model, source, target)
-    query, key = (torch.hypot(*part.chunk(2, dim=-1)).mean(2)[0] for part in both)  # a pair is dimensions i and i + d/2
+    attention, seen = model.decoder.layers[-1].cross_attention, list[Tensor]()
+    with ExitStack() as hooks:
+        for part in (attention.q_proj, attention.k_proj):
+            hooks.enter_context(part.register_forward_hook(lambda _, inputs, output: seen.append(output[0])))
+        model(source, target[:, :-1])
+    parts = attention.heads * attention.addresses  # in each of them a pair is dimensions i and i + half of the width
+    query, key = (torch.hypot(*each.view(len(each), parts, 2, -1).unbind(2)).mean(0) for each in seen)
     amplitudes = query * key
     return float((amplitudes.sum(-1) ** 2 / (amplitudes**2).sum(-1)).max())
 
