@@ -1,6 +1,7 @@
 """The configuration: one frozen tree, from which the reference (docs/configuration.md) and the error texts are made."""
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -30,6 +31,7 @@ Million = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
 # PyYAML reads `1e-3` as a string; pydantic turns it into the number that was meant.
 Number = Annotated[float, BeforeValidator(_not_a_bool), Field(allow_inf_nan=False)]
 Probability = Annotated[Number, Field(ge=0, lt=1)]
+PositiveShare = Annotated[Number, Field(gt=0, le=1)]
 
 
 def _field(default: Any, description: str, **limits: Any) -> Any:
@@ -120,7 +122,11 @@ class TrainConfig(_Section):
     group_by_length: StrictBool = _field(
         False, "Put sequences of like length into a batch, for long ones; else every batch mixes all lengths."
     )
+    optimizer: Literal["adam", "adamw"] = _field("adam", "Adam, or AdamW, which is Adam with weight decay.")
     lr: Number = _field(1.5e-3, "Highest learning rate of Adam, reached after the warm-up.", ge=0)
+    weight_decay: Number = _field(
+        0.0, "With adamw: each step takes lr times this off every weight; norms and biases are not decayed.", ge=0
+    )
     warmup_steps: StrictInt = _field(50, "Steps over which the learning rate rises from zero.", ge=0, le=1_000_000_000)
     schedule: Literal["linear", "cosine", "constant"] = _field(
         "linear", "How the learning rate falls after that: linear, cosine, or constant (not at all)."
@@ -136,6 +142,9 @@ class TrainConfig(_Section):
         0.0, "Share of the symbols that the decoder reads in training that are replaced by random ones."
     )
     validate_every: Count = _field(250, "Steps between validations; each also saves a checkpoint.")
+    stop_at: PositiveShare | None = _field(
+        None, "End at the first validation whose exact match is at least this; null: take all steps."
+    )
     log_every: Count = _field(10, "Steps between the training losses in metrics.jsonl.")
     precision: Literal["float32", "bfloat16"] = _field(
         "float32", "Of the matrix products of a training step: float32, or bfloat16, which is for GPUs."
@@ -147,6 +156,12 @@ class TrainConfig(_Section):
         ge=0,
         le=1_024,
     )
+
+    @model_validator(mode="after")
+    def _decays(self) -> Self:
+        if self.weight_decay and self.optimizer == "adam":
+            raise ValueError(f"weight_decay is {self.weight_decay:g}, which goes with optimizer=adamw, and not with adam")
+        return self
 
 
 class Config(_Section):
@@ -212,8 +227,8 @@ def fields(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tupl
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from fields(field.annotation, f"{prefix}{name}.")
         else:
-            default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
-            yield prefix + name, default, field.description or ""
+            plain = field.default is None or isinstance(field.default, bool)  # else JSON would put quotes around text
+            yield prefix + name, json.dumps(field.default) if plain else str(field.default), field.description or ""
 
 
 def _read_yaml(path: Path, follow: bool) -> dict[str, Any]:

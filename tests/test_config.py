@@ -87,6 +87,10 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         ("task.max_length=1e12", "task.max_length"),
         ("task.max_length=1000000000000", "task.max_length"),
         ("train.lr=true", "train.lr"),
+        ("train.optimizer=sgd", "train.optimizer"),
+        ("train.stop_at=0", "train.stop_at"),
+        ("train.stop_at=1.01", "train.stop_at"),
+        ("train.stop_at=yes", "train.stop_at"),
         ("train.lr=fast", "train.lr"),
         ("train.lr=-1", "train.lr"),
         ("train.lr=.inf", "train.lr"),
@@ -125,10 +129,16 @@ def test_a_number_is_read_however_it_is_written(text: str) -> None:
         ),
         (("model.source_from=both",), "goes with rotary positions only, not with sinusoidal"),
         (("model.max_positions=11",), "more than model.max_positions"),
+        (("train.weight_decay=0.1",), "train: weight_decay is 0.1, which goes with optimizer=adamw, and not with adam"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(overrides: tuple[str, ...], says: str) -> None:
     assert says in message(*overrides)
+
+
+def test_all_or_nothing_may_be_asked_of_a_training_that_ends_early() -> None:
+    assert load_config(overrides=["train.stop_at=1", "train.optimizer=adamw", "train.weight_decay=1e-2"]).train.stop_at == 1
+    assert load_config(overrides=["train.stop_at=null"]) == Config()
 
 
 def test_positions_that_just_suffice_are_taken() -> None:

@@ -99,8 +99,11 @@ def _report(console: Console, summary: "TrainingSummary", trained: bool) -> None
     """How it ended, for people or as JSON."""
     run, steps, score = summary.run, summary.steps, summary.anti_diagonal
     result = {name: getattr(summary.validation, name) for name in ("exact_match", "token_accuracy", "loss")}
-    seconds = summary.validation.seconds
-    if not trained:
+    seconds, train = summary.validation.seconds, run.config().train
+    if steps < train.steps:
+        ended = f"the exact match has reached train.stop_at ({train.stop_at:g}) at step {steps:,} of {train.steps:,}."
+        console.note(f"Note: {ended if trained else f'nothing was left to train, {ended}'}")
+    elif not trained:
         more = f"seqrev train --run {run} --steps {2 * steps}"
         console.note(f"Note: nothing was left to train, all {steps:,} steps were done. To go on: {more}")
     console.line(f"{run}: {steps:,} steps in {seconds:.0f} s")

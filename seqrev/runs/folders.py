@@ -9,7 +9,7 @@ from pathlib import Path
 
 from seqrev.config import Config, load_config, parse_config, to_yaml
 from seqrev.errors import InputError, UsageError
-from seqrev.runs.checkpoints import best_first
+from seqrev.runs.checkpoints import best_first, newest_first
 from seqrev.runs.record import Record
 from seqrev.system.files import atomic_write, is_file, make_folder, remove_leftovers, storage_errors, sync_folder
 from seqrev.system.text import shorten
@@ -56,8 +56,19 @@ class Run:
             raise InputError(str(error)) from None
 
     def extend(self, steps: int) -> None:
-        """Plan more steps; raise ``UsageError`` if they are not more, ``InputError`` if another process is at work here."""
+        """Plan more steps.
+
+        Raises:
+            UsageError: they are not more, or the training has ended by ``train.stop_at``.
+            InputError: another process is at work here.
+        """
         tree = self.config().model_dump()
+        stop_at, validations = tree["train"]["stop_at"], [found.validation for found in newest_first(self.checkpoints)[:1]]
+        if stop_at is not None and any(result and result["exact_match"] >= stop_at for result in validations):
+            raise UsageError(
+                f"{self} has ended: its exact match has reached train.stop_at, which is {stop_at:g}.",
+                f"seqrev train --config {self}/config.yaml --set train.stop_at=null --set train.steps={steps}",
+            )
         planned = tree["train"]["steps"]
         if steps <= planned:
             problem = f"{self} is planned for {planned:,} steps; more were expected, not {steps:,}."

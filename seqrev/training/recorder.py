@@ -35,10 +35,16 @@ class RunRecorder:
     def record(self, event: Event) -> None:
         """Write an event that just happened, and what belongs to it: a validation saves a checkpoint."""
         self.append(event)
+        is_due = is_snapshot_step(event.step, self._state.config.train.steps)
         if isinstance(event, Validation):
+            if self._state.is_finished and not is_due:  # ended by train.stop_at: this was the last step after all
+                self._save_snapshot()
             self.save(event)
-        elif is_snapshot_step(event.step, self._state.config.train.steps):
-            save_snapshot(self._run.snapshots, self._state.model, self._watched, event.step)
+        elif is_due:
+            self._save_snapshot()
+
+    def _save_snapshot(self) -> None:
+        save_snapshot(self._run.snapshots, self._state.model, self._watched, self._state.step)
 
     def append(self, event: Event) -> None:
         """Write an event to ``metrics.jsonl``, if it is one that is logged."""

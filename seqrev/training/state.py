@@ -40,6 +40,8 @@ class TrainingState:
         """Steps taken."""
         self.validated = 0
         """The step of the last validation."""
+        self.good_enough = False
+        """Whether that validation was as good as ``train.stop_at`` asks for."""
         self.reading_is_free = self.device.type == "cpu"  # elsewhere it keeps the program waiting for the device
         self._measured = torch.zeros(2, device=self.device)  # loss and gradient norm, of the first bad step if there is one
         with torch.random.fork_rng(devices=[]):
@@ -52,7 +54,7 @@ class TrainingState:
             self.trained.compile()  # in place: the names of the weights stay
         self.replica = processes.replicate(self.trained)
         """The same, as a training step calls it."""
-        self.optimizer = Adam(self.trained.named_parameters())
+        self.optimizer = Adam(self.trained.named_parameters(), config.train.weight_decay)
 
     @property
     def validation_is_due(self) -> bool:
@@ -61,8 +63,20 @@ class TrainingState:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all steps were taken and validated."""
-        return self.step >= self.config.train.steps and not self.validation_is_due
+        """Whether all steps were taken and validated, or this step was validated and found good enough."""
+        if self.validation_is_due:
+            return False
+        return self.step >= self.config.train.steps or (self.good_enough and self.validated == self.step)
+
+    def judge(self, exact_match: float) -> None:
+        """The state as it is now was validated: note that, and whether it is good enough to end the training.
+
+        All processes end at the same step: the first one judges for all.
+        """
+        self.validated = self.step
+        stop_at = self.config.train.stop_at
+        if stop_at is not None:
+            self.good_enough = bool(self.processes.largest(self.processes.rank == 0 and exact_match >= stop_at))
 
     def update(self, lr: float, loss: Tensor, gradient_norm: Tensor) -> None:
         """Let the optimizer change the weights, unless this step or one before it had a number that is not finite.

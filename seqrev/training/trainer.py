@@ -219,5 +219,5 @@ def validate(state: TrainingState, sources: Sequence[Sequence[int]]) -> Validati
         )
     result = compare(sources, greedy_answers(state.model, sources, forced), state.model.rule).overall
     score, *_ = alignment_over(state.model, sources[:SCORED])
-    state.validated = state.step
+    state.judge(result.exact_match)
     return Validation(state.step, loss, result.exact_match, result.token_accuracy, score.mass, score.hit)

@@ -136,6 +136,8 @@ def _restore(run: Run, trainer: Trainer, on_warning: Callable[[str], None]) -> C
             problems.append(str(error))
             continue
         trainer.state.restore(checkpoint.step, checkpoint.validation is not None, model, optimizer)
+        if checkpoint.validation is not None:
+            trainer.state.judge(checkpoint.validation["exact_match"])
         if problems:
             on_warning(f"Warning: {' '.join(problems)} Going on from step {checkpoint.step:,}.")
         return checkpoint

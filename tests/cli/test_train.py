@@ -276,3 +276,17 @@ def test_an_extension_that_cannot_be_trained_here_changes_no_plan(own_run: Run, 
     result = cli("train", "--run", own_run, "--steps", 9_999, "--device", "abacus")
     assert_refused(result, 2, "The device abacus is not available")
     assert (own_run.path / "config.yaml").read_bytes() == before
+
+
+def test_a_training_that_is_good_enough_says_that_it_has_ended(cli: Cli) -> None:
+    options = tiny(*QUICK, "train.steps=250", "train.stop_at=0.001")
+    began = cli("train", *options, "--json")
+    assert began.code == 0, began.err
+    steps = began.document["steps"]
+    ended = f"the exact match has reached train.stop_at (0.001) at step {steps} of 250."
+    assert steps < 250
+    assert f"Note: {ended}" in began.err.splitlines()
+    again = cli("train", "--run", "1", "--json")
+    assert f"Note: nothing was left to train, {ended}" in again.err.splitlines()
+    assert again.document == began.document
+    assert_refused(cli("train", "--run", "1", "--steps", "500"), 2, "has ended", "--set train.stop_at=null")

@@ -251,6 +251,15 @@ def test_two_processes_leave_one_run_and_one_document(both: tuple[Path, Path, Re
     assert [Run(path).record.read()["world_size"] for path in (one, two)] == [1, 2]
 
 
+def test_two_processes_end_early_at_the_same_step(tmp_path: Path) -> None:
+    changes = (*SHORT, "train.steps=100000", "train.validate_every=10", "train.stop_at=1e-6")
+    result = finish(launch("train", *settings(), *settings(changes), "--json", folder=tmp_path))
+    assert result.code == 0, result.err
+    found = [row for row in read_metrics(tmp_path / "runs" / "001" / "metrics.jsonl") if row["event"] == "validation"]
+    assert [row["exact_match"] > 0 for row in found] == [False] * (len(found) - 1) + [True]
+    assert result.document["steps"] == found[-1]["step"] < 100_000
+
+
 def half(run: Path, target: Path) -> Path:
     """A copy of a run as it was when half of its training was done."""
     shutil.copytree(run, target)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from seqrev.training.optimizer import BETAS, Adam
+from seqrev.training.state import TrainingState
 from tests.helpers import child_environment
+from tests.training.small import same, tiny, trainer, weights_of
 
 FINE, BAD = torch.zeros(()), torch.ones(())
 
@@ -82,3 +84,32 @@ print("torch._dynamo" in sys.modules)
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=child_environment(), check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"
+
+
+def test_weight_decay_is_that_of_adamw_and_leaves_norms_and_biases_alone() -> None:
+    ours, theirs = (
+        TrainingState(tiny(model__positions="relative")).model,
+        TrainingState(tiny(model__positions="relative")).model,
+    )
+    optimizer = Adam(ours.named_parameters(), weight_decay=0.3)
+    kept = [value for name, value in theirs.named_parameters() if name.endswith("bias") or "norm." in name]
+    decayed = [value for value in theirs.parameters() if not any(value is other for other in kept)]
+    assert any(value.ndim > 1 for value in kept)  # the biases of relative positions
+    groups = [{"params": kept, "weight_decay": 0.0}, {"params": decayed, "weight_decay": 0.3}]
+    other = torch.optim.AdamW(groups, lr=0.01, betas=BETAS, fused=True)
+    for step in range(3):
+        gradients(step, optimizer.parameters)
+        gradients(step, list(theirs.parameters()))
+        optimizer.step(0.01, FINE)
+        other.step()
+    assert optimizer.steps == 3
+    for mine, peer in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(mine, peer)
+
+
+def test_without_weight_decay_the_two_optimizers_are_the_same() -> None:
+    one, other = (trainer(train__optimizer=name) for name in ("adam", "adamw"))
+    assert list(one) == list(other)
+    assert same(weights_of(one.state), weights_of(other.state))
+    decayed = trainer(train__optimizer="adamw", train__weight_decay=0.5)
+    assert list(decayed) != list(one)

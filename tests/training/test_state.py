@@ -11,10 +11,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import Module
 
 from seqrev.errors import InputError
 from seqrev.model.tensors import to_tensors
 from seqrev.runs.checkpoints import save_checkpoint
+from seqrev.training.distributed import Processes
 from seqrev.training.events import Validation
 from seqrev.training.state import TrainingState, checkpoint_shapes, training_bytes
 from seqrev.training.step import token_loss, train_step
@@ -213,3 +215,44 @@ def test_a_step_takes_at_least_the_memory_that_it_is_said_to_take(longest: int) 
     taken = sum(size for size, _ in kept.values()) + 4 * logits.numel()
     assert loss.requires_grad
     assert taken / 40 < training_bytes(config) < taken
+
+
+def test_a_training_ends_at_the_first_validation_that_is_good_enough() -> None:
+    validations = [event for event in trainer() if isinstance(event, Validation)]
+    assert [event.step for event in validations] == [3, 6, 7]
+    assert validations[0].exact_match < 1  # or there is nothing to wait for
+    for stop_at in {event.exact_match for event in validations} - {0.0} | {1.0}:
+        good = [event.step for event in validations if event.exact_match >= stop_at]
+        events = list(trainer(train__stop_at=stop_at))
+        assert events[-1].step == (good or [7])[0]
+        assert events == list(trainer())[: len(events)]  # the learning rate is that of all steps
+
+
+@pytest.mark.parametrize(("rank", "exact", "ends"), [(0, 0.5, True), (0, 0.49, False), (1, 1.0, False)])
+def test_the_first_process_judges_for_all(rank: int, exact: float, ends: bool) -> None:
+    class Two(Processes):
+        """Here, the other process found nothing right."""
+
+        def replicate(self, model: Module) -> Module:
+            return model
+
+        def largest(self, value: int) -> int:
+            return max(value, 0)
+
+    state = TrainingState(tiny(train__stop_at=0.5), processes=Two(rank, 2))
+    state.step = 3
+    state.judge(exact)
+    assert not state.validation_is_due
+    assert state.is_finished is ends
+    state.step = 4
+    assert not state.is_finished
+
+
+def test_a_checkpoint_that_was_good_enough_is_the_end_when_it_is_restored() -> None:
+    arrays = TrainingState(tiny()).to_arrays()
+    for exact, ends in ((0.7, True), (0.6, False)):
+        state = TrainingState(tiny(train__stop_at=0.7))
+        state.restore(3, True, arrays["model"], arrays["optimizer"])
+        assert not state.is_finished
+        state.judge(exact)
+        assert state.is_finished is ends

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from seqrev.errors import InputError
+from seqrev.errors import InputError, UsageError
 from seqrev.inference.evaluation import greedy_answers
 from seqrev.runs.checkpoints import list_checkpoints, newest_first, save_checkpoint
 from seqrev.runs.folders import Run
@@ -205,3 +205,23 @@ def test_events_after_the_checkpoint_and_a_torn_line_are_dropped(tmp_path: Path,
         file.write('{"event": "train", "step": 21, "loss": 9.0, "lr": 1.0, "seconds": 5.0}\n{"event": "train", "st')
     train(run, "cpu")
     assert_same_training(run, uninterrupted)
+
+
+def test_a_training_that_ends_early_ends_at_the_same_step_when_it_is_continued(tmp_path: Path) -> None:
+    changes = ("train.stop_at=0.01", "train.steps=250", "train.validate_every=25")
+    whole, stopped = fresh(tmp_path, *changes), fresh(tmp_path, *changes)
+    ended = train(whole, "cpu").steps
+    assert 25 < ended < 250
+    assert whole.record.read()["status"] == "done"
+    assert (whole.snapshots / f"step-{ended:06d}.safetensors").exists()
+    interrupt(stopped, ended - 1)
+    assert train(stopped, "cpu").steps == ended
+    assert_same_training(stopped, whole)
+    steps: list[int] = []
+    assert train(stopped, "cpu", observer=Observer(on_event=lambda event: steps.append(event.step))).steps == ended
+    assert steps == []
+    with pytest.raises(
+        UsageError, match=r"has ended: its exact match has reached train\.stop_at, which is 0\.01"
+    ) as caught:
+        stopped.extend(500)
+    assert caught.value.hint.endswith("--set train.stop_at=null --set train.steps=500")
