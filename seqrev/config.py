@@ -231,6 +231,14 @@ def fields(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tupl
             yield prefix + name, json.dumps(field.default) if plain else str(field.default), field.description or ""
 
 
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a configuration by dotted names, in the order of the fields."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
 def _read_yaml(path: Path, follow: bool) -> dict[str, Any]:
     try:
         tree = parse_yaml(read_regular(path, LARGEST_TEXT, "a YAML file", follow=follow).decode())

@@ -6,6 +6,7 @@ A pipe, ``NO_COLOR`` or a dumb terminal gets no escape byte.
 import contextlib
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -57,14 +58,9 @@ class Console:
             self._write(_to_json(value))
 
     def table(self, columns: Mapping[str, str], rows: Iterable[Iterable[object]]) -> None:
-        """A table for people, aligned to the right; each column has a format, for what is not text."""
-        lines = [list(columns)]
-        for row in rows:
-            cells = zip(row, columns.values(), strict=True)
-            lines.append([cell if isinstance(cell, str) else format(cell, form) for cell, form in cells])
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
-            self.data("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+        """A table for people, as ``align`` makes it."""
+        for line in align(columns, rows):
+            self.line(line)
 
     def note(self, text: str) -> None:
         """Something worth knowing, on stderr: one line."""
@@ -90,6 +86,28 @@ class Console:
             raise OutputClosed from None
         except OSError as error:
             raise StorageError(f"Standard output cannot be written: {error.strerror or error}.") from None
+
+
+def align(columns: Mapping[str, str], rows: Iterable[Iterable[object]]) -> list[str]:
+    """The lines of a table; each column has a format, for what is not text.
+
+    Columns are aligned to the right, and those whose format is ``<`` to the left.
+    """
+    lines = [list(columns)]
+    for row in rows:
+        cells = zip(row, columns.values(), strict=True)
+        lines.append([printable(cell) if isinstance(cell, str) else format(cell, form) for cell, form in cells])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    kinds = list(zip(widths, (">" if form != "<" else form for form in columns.values()), strict=True))
+    return [
+        "  ".join(f"{cell:{side}{width}}" for cell, (width, side) in zip(line, kinds, strict=True)).rstrip()
+        for line in lines
+    ]
+
+
+def fits(lines: Iterable[str]) -> bool:
+    """Whether the terminal is wide enough for all of them; what is no terminal has 80 columns, or ``COLUMNS``."""
+    return max(map(len, lines), default=0) <= shutil.get_terminal_size().columns
 
 
 class Progress:

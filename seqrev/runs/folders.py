@@ -11,7 +11,15 @@ from seqrev.config import Config, load_config, parse_config, to_yaml
 from seqrev.errors import InputError, UsageError
 from seqrev.runs.checkpoints import best_first, newest_first
 from seqrev.runs.record import Record
-from seqrev.system.files import atomic_write, is_file, make_folder, remove_leftovers, storage_errors, sync_folder
+from seqrev.system.files import (
+    atomic_write,
+    is_file,
+    make_folder,
+    open_regular,
+    remove_leftovers,
+    storage_errors,
+    sync_folder,
+)
 from seqrev.system.text import shorten
 
 FOLDERS = ("data", "checkpoints", "snapshots", "evaluation", "attention", "tensorboard")
@@ -104,6 +112,15 @@ class Run:
                     remove_leftovers(folder)
             yield
 
+    def is_at_work(self) -> bool:
+        """Whether a process holds the lock; asks for it only for a moment."""
+        with suppress(InputError), open_regular(self.path / ".lock", follow=False) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
     def has_config(self) -> bool:
         """Whether the run was opened to its end."""
         return is_file(self.path / "config.yaml")
@@ -188,7 +205,7 @@ def find_run(
             raise InputError(f"No run in {runs_dir} has {what}.", hint)
         latest.check()
         return latest
-    run = Run(runs_dir / f"{int(spec):03d}" if re.fullmatch(r"\d{1,9}", spec) else spec)
+    run = named_run(spec, runs_dir)
     if not is_file(run.record.path):
         others = [run.path.name for run in _newest_first(runs_dir) if predicate(run)]
         problem, hint = f"{shorten(str(run), 80)} is not a run folder: there is no run.json in it.", ""
@@ -202,11 +219,21 @@ def find_run(
     return run
 
 
-def _newest_first(runs_dir: Path) -> list[Run]:
+def named_run(spec: str, runs_dir: Path) -> Run:
+    """The run of a number or a path, whatever is there."""
+    return Run(runs_dir / f"{int(spec):03d}" if re.fullmatch(r"\d{1,9}", spec) else spec)
+
+
+def numbered_runs(runs_dir: Path) -> list[Run]:
+    """Every numbered folder, in order, whatever is in it; raise ``InputError`` if ``runs_dir`` cannot be read."""
     try:
         runs = [Run(path) for path in runs_dir.iterdir() if re.fullmatch(r"\d{3,9}", path.name)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise InputError(f"{runs_dir} is not a folder that can be read: {error.strerror}.") from None
-    return sorted((run for run in runs if is_file(run.record.path)), key=lambda run: int(run.path.name), reverse=True)
+    return sorted(runs, key=lambda run: int(run.path.name))
+
+
+def _newest_first(runs_dir: Path) -> list[Run]:
+    return [run for run in reversed(numbered_runs(runs_dir)) if is_file(run.record.path)]

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from seqrev.errors import InputError
-from seqrev.system.files import atomic_open, open_regular, parse_json, read_lines, storage_errors
+from seqrev.system.files import atomic_open, open_regular, parse_json, read_lines, read_regular, storage_errors
 
 LONGEST_EVENT = 100_000  # bytes; two hundred are usual
+LARGEST = 1_000_000_000  # bytes of a file whose end is looked for
 NUMBERS = {  # what every event must have
     "train": ("step", "seconds", "loss", "lr"),
     "validation": ("step", "seconds", "loss", "exact_match", "token_accuracy"),
@@ -63,6 +64,24 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
                 yield row
             elif file.peek():  # it is not the last line
                 raise InputError(f"{path} is damaged in line {number}: an event of a training was expected.")
+
+
+def newest_events(path: Path) -> dict[str, dict[str, Any]]:
+    """The last event of each kind, where there is one; also while a training writes. Lines that are none are passed over.
+
+    Raises:
+        InputError: it is not a file that can be read.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    lines = read_regular(path, LARGEST, "a line of JSON for each event", follow=False).splitlines() if path.exists() else []
+    for line in reversed(lines):
+        kinds = [kind for kind in NUMBERS if kind not in found and f'"{kind}"'.encode() in line]  # before it is parsed
+        row = _parse_event(line) if kinds and len(line) <= LONGEST_EVENT else None
+        if row is not None:
+            found.setdefault(row["event"], row)
+        if len(found) == len(NUMBERS):
+            break
+    return found
 
 
 def _parse_event(line: bytes) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from seqrev.cli import entry
 from seqrev.runs.folders import Run
 from tests.helpers import Cli, assert_refused, child_environment, run_process, settings
 
-COMMANDS = ("generate", "train", "evaluate", "decode", "attention")
+COMMANDS = ("generate", "train", "runs", "evaluate", "decode", "attention")
 WITHOUT_TORCH = """
 import contextlib, io, json, sys
 from seqrev.cli import main
@@ -94,6 +94,7 @@ MISSING_INPUT = (
     ["train", "--config", "missing.yaml"],
     *(["train", "--run", "9", *more] for more in ([], ["--steps", "300"], ["--tensorboard"])),
     *(["evaluate", "--run", *more] for more in (["latest"], ["9"], ["9", "--lengths", "20"], ["9", "--file", "mine.txt"])),
+    ["runs", "9"],
     *(["decode", "--run", *more] for more in (["latest", "1"], ["9", "1"], ["9", "-"], ["9", "--file", "mine.txt"])),
     *(["attention", "--run", *more] for more in (["latest"], ["9", "1"], ["9", "--out", "map.html"], ["9", "--report"])),
     *(["attention", "--over-time", *more] for more in (["--runs-dir", "none"], ["--run", "9"], ["--run", "latest"])),
@@ -102,7 +103,7 @@ MISSING_INPUT = (
 
 @pytest.mark.parametrize(
     ("calls", "code"),
-    [((["generate", *settings()],), 0), (WRONG_USAGE, 2), (MISSING_INPUT, 3)],
+    [((["generate", *settings()], ["runs"], ["runs", "1", "--json"]), 0), (WRONG_USAGE, 2), (MISSING_INPUT, 3)],
     ids=["generate", "wrong usage", "missing input"],
 )
 def test_torch_is_imported_only_by_what_needs_it(tmp_path: Path, calls: tuple[list[str], ...], code: int) -> None:
@@ -211,6 +212,7 @@ def test_what_json_promises_is_one_document_on_stdout(cli: Cli, own_run: Run) ->
     for call in (
         ("generate", *settings()),
         ("train", "--run", own_run),
+        ("runs",),
         ("evaluate", "--run", own_run),
         ("decode", "--run", own_run, "1", "2"),
         ("attention", "--run", own_run, "1", "2"),
@@ -240,6 +242,7 @@ WITHOUT_TORCH_MODULES = (
     "seqrev.cli",
     "seqrev.workflows",
     "seqrev.workflows.generate",
+    "seqrev.workflows.runs",
     *(f"seqrev.runs.{name}" for name in ("folders", "record", "checkpoints", "metrics", "tensorboard")),
     *(f"seqrev.data.{name}" for name in ("dataset", "sampling", "splits", "sequences", "jsonl")),
     *(f"seqrev.plotting.{name}" for name in ("style", "heatmaps", "curves", "page", "export", "terminal")),

@@ -1,0 +1,82 @@
+"""``seqrev runs``: what is in the runs folder?"""
+
+import json as strict_json
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument
+
+from seqrev.cli.console import Console, align, fits
+from seqrev.cli.options import Json, RunsDir
+from seqrev.runs.folders import default_runs_dir
+
+if TYPE_CHECKING:
+    from seqrev.workflows.runs import RunSummary
+
+
+def command(
+    runs: Annotated[list[str] | None, Argument(metavar="[RUN]...", help="Only these: 3, 003 or runs/003.")] = None,
+    runs_dir: RunsDir = None,
+    json: Json = False,
+) -> None:
+    """List the runs: how far they are, how good, and in what they differ.
+
+    Of the configuration, only the fields in which the listed runs are not all equal.
+    """
+    from seqrev.workflows.runs import differences, summarize_runs
+
+    console = Console(json)
+    found = summarize_runs(runs or (), runs_dir)
+    fields = differences(found)
+    if found:
+        _print(console, found, fields)
+    else:
+        console.note(f"There is no run in {runs_dir or default_runs_dir()} yet: seqrev train --config configs/small.yaml")
+    console.document({"runs": [_document(summary, fields) for summary in found]})
+
+
+def _print(console: Console, found: "list[RunSummary]", fields: list[str]) -> None:
+    """The differences as columns, or, where the terminal is too narrow, as words; then what is wrong, run by run."""
+    columns = {"run": "<", "status": "<", "step": "", "exact match": "", "began": "<"}
+    names = {field: field.rpartition(".")[2] for field in fields}
+    headings = [name if list(names.values()).count(name) == 1 else field for field, name in names.items()]
+    rows = [_cells(summary) for summary in found]
+    values = [[_value(summary, field) for field in fields] for summary in found]
+    lines = align(columns | dict.fromkeys(headings, ""), [[*row, *cells] for row, cells in zip(rows, values, strict=True)])
+    if not fits(lines):
+        words = [" ".join(map("=".join, zip(fields, cells, strict=True))) for cells in values]
+        lines = align(columns | {"differs in": "<"}, [[*row, text] for row, text in zip(rows, words, strict=True)])
+    for line in lines:
+        console.line(line)
+    for summary in found:
+        if summary.problems:
+            console.line(f"{summary.run}: {' '.join(summary.problems)}")
+
+
+def _cells(summary: "RunSummary") -> list[str]:
+    exact = "-" if summary.exact_match is None else f"{summary.exact_match:.4f}"
+    step, steps = ("-" if number is None else f"{number:,}" for number in (summary.step, summary.steps))
+    return [summary.run.path.name, summary.status, f"{step}/{steps}", exact, _short(summary.began)]
+
+
+def _short(time: str | None) -> str:
+    """A time in UTC as that of the reader's clock: ``26 Nov 03:10``."""
+    try:
+        return datetime.fromisoformat(time or "").astimezone().strftime("%d %b %H:%M")
+    except (ValueError, OverflowError):
+        return "-"
+
+
+def _value(summary: "RunSummary", field: str) -> str:
+    """As ``--set`` takes it."""
+    if field not in summary.config:
+        return "-"
+    value = summary.config[field]
+    return value if isinstance(value, str) else strict_json.dumps(value)
+
+
+def _document(summary: "RunSummary", fields: list[str]) -> dict[str, Any]:
+    names = ("status", "step", "steps", "exact_match", "began")
+    differs = {field: summary.config[field] for field in fields if summary.config}
+    known = {name: getattr(summary, name) for name in names}
+    return {"run": str(summary.run), **known, "differs": differs, "problems": list(summary.problems)}
