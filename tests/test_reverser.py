@@ -59,7 +59,7 @@ def test_attention_is_of_the_answer(trained_run: Run) -> None:
     assert np.allclose(found.weights("cross", 1).sum(axis=-1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("protocol", ["free", "length_given", "teacher_forced"])
+@pytest.mark.parametrize("protocol", ["free", "length-given", "teacher-forced", "chomsky"])
 def test_an_evaluation_is_that_of_the_model(trained_run: Run, protocol: Protocol) -> None:
     model = load(trained_run, "cpu")
     sequences = [[1, 2, 3, 4], [0], [3, 3], [4, 4, 1], [2]]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
-from seqrev.cli.console import Console
+from seqrev.cli.console import Console, align, fits
 from seqrev.cli.options import Beam, Device, Json, RunsDir, load_model, refuse_together
 from seqrev.errors import QualityError, UsageError
 from seqrev.runs.folders import PRETRAINED
@@ -14,7 +14,6 @@ from seqrev.task import RuleName, alignment_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from seqrev.inference.evaluation import Protocol
     from seqrev.reverser import Reverser
 
 HELP = "seqrev evaluate --help"
@@ -39,11 +38,15 @@ def command(
     families: Annotated[
         bool, Option("--families", help="Constant, alternating, two symbols, palindromes, sorted; mistakes are listed.")
     ] = False,
-    length_given: Annotated[
-        bool, Option("--length-given", help="Stop every answer at the right length; <EOS> is not asked for.")
-    ] = False,
-    teacher_forced: Annotated[
-        bool, Option("--teacher-forced", help="Show the model the right output so far at every step.")
+    protocol: Annotated[
+        Literal["free", "length-given", "teacher-forced", "chomsky"],
+        Option(
+            help="free: it must end by itself; length-given: it is stopped; teacher-forced: it sees the right output "
+            "so far; chomsky: length-given, and a score as in Delétang et al. 2022."
+        ),
+    ] = "free",
+    mistakes: Annotated[
+        bool, Option("--mistakes", help="With several runs: show the wrong answers as well; with one they are shown.")
     ] = False,
     min_exact: Annotated[float | None, Option(min=0, max=1, help="Exit with 4 if the exact match is lower.")] = None,
     beam: Beam = 1,
@@ -59,15 +62,13 @@ def command(
         HELP,
         {"--split": split, "--file": file, "--lengths": lengths, "--exhaustive": exhaustive, "--families": families},
     )
-    refuse_together(HELP, {"--length-given": length_given, "--teacher-forced": teacher_forced})
-    refuse_together(HELP, {"--beam": beam > 1, "--teacher-forced": teacher_forced})
+    refuse_together(HELP, {"--beam": beam > 1, "--protocol teacher-forced": protocol == "teacher-forced"})
     if count is not None and lengths is None:
         raise UsageError("--count goes with --lengths.", "seqrev evaluate --lengths 20,50,100 --count 64")
     if run is not None and len(run) > 1 and lengths is None:
         raise UsageError("Several runs are compared on lengths.", "seqrev evaluate --run 1 --run 2 --lengths 20,50,100")
     console = Console(json)
     models = [load_model(spec, runs_dir, device, console) for spec in run or (None,)]
-    protocol: Protocol = "length_given" if length_given else "teacher_forced" if teacher_forced else "free"
 
     from seqrev.workflows import evaluate as workflow
 
@@ -76,8 +77,12 @@ def command(
         outcome = workflow.evaluate(models, sequences, beam, protocol, progress.update)
     reports = outcome.reports
     document = reports[0] if len(reports) == 1 else {"runs": reports}
+    if len(reports) > 1:
+        _compare(console, reports)
     for model, report in zip(models, reports, strict=True):
         _print(console, report, model.config.task.rule)
+        if mistakes or len(reports) == 1:
+            _print_mistakes(console, report)
     for path in outcome.saved:
         console.note(f"Saved: {path}")
     if outcome.plot is not None:
@@ -102,10 +107,34 @@ def _better(model: "Reverser", reports: "Sequence[dict[str, Any]]") -> str:
     return f"seqrev train --config {config} --set train.steps={2 * model.config.train.steps}"
 
 
+def _title(report: dict[str, Any]) -> str:
+    return f"{report['run']}, step {report['step']:,}, {report['protocol'].replace('-', ' ')}"
+
+
+def _lists_all(report: dict[str, Any]) -> bool:
+    """Whether nothing is estimated, and every wrong answer is listed."""
+    return "exhaustive" in report or "families" in report
+
+
+def _compare(console: Console, reports: "Sequence[dict[str, Any]]") -> None:
+    """Exact match of every run at every length: a row for each run, or, where they are too wide, a column."""
+    names = [report["run"] for report in reports]
+    shares = [{f"{row['length']:,}": row["exact_match"] for row in report["by_length"]} for report in reports]
+    overall = [report["exact_match"] for report in reports]
+    rows = [[name, *share.values(), whole] for name, share, whole in zip(names, shares, overall, strict=True)]
+    lines = align({"exact match": "<", **dict.fromkeys(shares[0], ".4f"), "all": ".4f"}, rows)
+    if not fits(lines):
+        by_length = [[length, *(share[length] for share in shares)] for length in shares[0]]
+        columns = {"exact match": "", **{f"{index}: {name}": ".4f" for index, name in enumerate(names, start=1)}}
+        lines = align(columns, [*by_length, ["all", *overall]])
+    for line in [*lines, ""]:
+        console.line(line)
+
+
 def _print(console: Console, report: dict[str, Any], rule: RuleName) -> None:
-    """The table, the anti-diagonal, and the mistakes."""
-    console.line(f"{report['run']}, step {report['step']:,}, {report['protocol'].replace('_', ' ')}")
-    every = "exhaustive" in report or "families" in report
+    """The table, the score of the protocol, and the anti-diagonal."""
+    console.line(_title(report))
+    every = _lists_all(report)
     first = "family" if "families" in report else "length"
     columns = {first: ",", "sequences": ",", "exact match": ".4f", "95 %": "", "tokens": ".4f"}
     columns |= {"early": ",", "over": ",", "wrong": ","}
@@ -119,7 +148,13 @@ def _print(console: Console, report: dict[str, Any], rule: RuleName) -> None:
         console.data(
             f"{alignment_name(rule)} (head mean, last decoder layer): mass {score['mass']:.3f}, hit {score['hit']:.3f}"
         )
-    shown = report["mistakes"][:LINES_SHOWN]
+    if "score" in report:
+        console.data(f"score (mean over the lengths of the token accuracy): {report['score']:.4f}")
+
+
+def _print_mistakes(console: Console, report: dict[str, Any]) -> None:
+    """Wrong answers: those that were kept, in full, or a line for each where every sequence counts."""
+    every, shown = _lists_all(report), report["mistakes"][:LINES_SHOWN]
     for mistake in shown:
         source, expected, output = (_shorten(mistake[name]) for name in ("source", "expected", "output"))
         kind = mistake["kind"].replace("_", " ")

@@ -13,7 +13,7 @@ from seqrev.model.transformer import Transformer
 from seqrev.task import EOS, FIRST_SYMBOL, RuleName, apply_rule
 
 ErrorKind = Literal["early_stop", "overrun", "wrong_token"]  # <EOS> too early, too late or never, or another token
-Protocol = Literal["free", "length_given", "teacher_forced"]
+Protocol = Literal["free", "length-given", "teacher-forced", "chomsky"]
 KEPT_MISTAKES = 10
 
 
@@ -111,13 +111,14 @@ def evaluate(
     Args:
         beam: 1 is greedy decoding.
         protocol: ``free``: the model sees its own output and must emit ``<EOS>`` itself, the only protocol that tells
-            whether it works; ``length_given``: it is stopped at the right length, and ``<EOS>`` is not asked for;
-            ``teacher_forced``: at every step it is shown the right output so far.
+            whether it works; ``length-given``: it is stopped at the right length, and ``<EOS>`` is not asked for;
+            ``teacher-forced``: at every step it is shown the right output so far; ``chomsky``: as ``length-given``, for
+            the score of ``seqrev.workflows.evaluate``, that of Delétang et al.
         kept: how many mistakes are listed.
     """
-    if protocol == "teacher_forced":
+    if protocol == "teacher-forced":
         return compare(sources, teacher_forced(model, sources), model.rule, kept=kept)
-    length_given = protocol == "length_given"
+    length_given = protocol in ("length-given", "chomsky")
     if beam == 1:
         answers = greedy_answers(model, sources, teacher_forced(model, sources, length_given, give_up=True), length_given)
     else:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from seqrev.config import TaskConfig
@@ -68,7 +69,10 @@ def evaluate(
 ) -> EvaluationOutcome:
     """Evaluate models of runs (several are compared), and save the reports in them.
 
-    ``protocol`` is one of ``seqrev.inference.evaluation.evaluate``. ``advance`` is called after each length with how many
+    ``protocol`` is one of ``seqrev.inference.evaluation.evaluate``; with ``chomsky``, ``score`` in a report is the mean
+    over the lengths of the token accuracy (Delétang et al., "Neural Networks and the Chomsky Hierarchy", 2022, section 4).
+
+    ``advance`` is called after each length with how many
     are done, how many there are, and how it went.
 
     Raises:
@@ -87,7 +91,8 @@ def evaluate(
     reports = []
     for model, result in zip(models, results, strict=True):
         step = model.checkpoint and model.checkpoint.step
-        reports.append({"run": str(model.run), "step": step, "beam": beam, "protocol": protocol, **result})
+        score = {"score": fmean(row["token_accuracy"] for row in result["by_length"])} if protocol == "chomsky" else {}
+        reports.append({"run": str(model.run), "step": step, "beam": beam, "protocol": protocol, **score, **result})
     saved: list[Path] = []
     plot = None
     try:
@@ -177,7 +182,7 @@ def _plot(reports: Sequence[Report], task: TaskConfig, path: Path) -> None:
     for report in reports:
         columns = ([row[name] for row in report["by_length"]] for name in ("length", "exact_match", "interval"))
         curves.append(Curve(report["run"], *columns))
-    title = f"exact match by length ({reports[0]['protocol'].replace('_', ' ')})"
+    title = f"exact match by length ({reports[0]['protocol'].replace('-', ' ')})"
     save_figure(accuracy_by_length(curves, (task.min_length, task.max_length), title), path)
 
 

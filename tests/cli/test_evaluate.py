@@ -282,9 +282,38 @@ def test_several_runs_are_compared_in_one_picture(
         assert (curve.label, [*curve.lengths]) == (report["run"], [2, 4])
         assert [*curve.exact_match] == [row["exact_match"] for row in report["by_length"]]
         assert [[*interval] for interval in curve.intervals] == [row["interval"] for row in report["by_length"]]
-    shown = cli("evaluate", "--run", "1", "--run", "2", "--lengths", "2,4").out
-    assert [line.split(",")[0] for line in shown.splitlines() if ", step " in line] == ["runs/001", "runs/002"]
+
+
+def test_several_runs_are_a_table_first(cli: Cli, two_runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    options = ("evaluate", *(word for run in two_runs for word in ("--run", run)), "--lengths", "2,4,12", "--count", "20")
+    reports = cli(*options, "--json").document["runs"]
+    shares = [[f"{row['exact_match']:.4f}" for row in (*report["by_length"], report)] for report in reports]
+    shown = cli(*options, "--mistakes").out
+    lines = shown.splitlines()
+    assert re.split("  +", lines[0]) == ["exact match", "2", "4", "12", "all"]
+    assert [line.split() for line in lines[1:3]] == [[str(run), *row] for run, row in zip(two_runs, shares, strict=True)]
+    assert [line.split(",")[0] for line in lines if ", step " in line] == [str(run) for run in two_runs]
     assert shown.count("picture: ") == 1
+    assert shown.count("expected") == sum(len(report["mistakes"]) for report in reports) > 0
+    assert "expected" not in cli(*options).out
+    monkeypatch.setenv("COLUMNS", "30")
+    lines = cli(*options).out.splitlines()
+    assert re.split("  +", lines[0].strip()) == ["exact match", f"1: {two_runs[0]}", f"2: {two_runs[1]}"]
+    assert [line.split()[0] for line in lines[1:5]] == ["2", "4", "12", "all"]
+    assert [line.split()[2] for line in lines[1:5]] == shares[1]
+
+
+def test_the_score_is_the_mean_over_the_lengths(cli: Cli, own_run: Run) -> None:
+    options = ("evaluate", "--run", own_run, "--lengths", "2,4,8", "--count", "50", "--protocol", "chomsky")
+    document = cli(*options, "--json").document
+    accuracies = [row["token_accuracy"] for row in document["by_length"]]
+    assert document["score"] == pytest.approx(sum(accuracies) / 3)
+    assert document["score"] != document["token_accuracy"]  # in which long ones count more
+    given = cli(*options[:-1], "length-given", "--json").document
+    assert given["by_length"] == document["by_length"]
+    assert "score" not in given
+    assert f"score (mean over the lengths of the token accuracy): {document['score']:.4f}" in cli(*options).out
 
 
 def test_several_runs_are_asked_the_same(cli: Cli, own_run: Run) -> None:
@@ -305,26 +334,25 @@ def test_the_gate_counts_the_worst_of_several_runs(cli: Cli, two_runs: tuple[Run
 
 @pytest.mark.parametrize("source", [("--lengths", "2,9"), ("--split", "validation"), ("--file", "mine.txt")])
 @pytest.mark.parametrize(
-    ("option", "protocol", "words"),
-    [("--length-given", "length_given", "length given"), ("--teacher-forced", "teacher_forced", "teacher forced")],
+    ("protocol", "words"),
+    [("length-given", "length given"), ("teacher-forced", "teacher forced"), ("chomsky", "chomsky")],
 )
 def test_another_protocol_is_labelled_wherever_its_result_goes(
     cli: Cli,
     own_run: Run,
     curves: list[tuple[list[Curve], tuple[int, int], str]],
     source: tuple[str, str],
-    option: str,
     protocol: str,
     words: str,
 ) -> None:
     Path("mine.txt").write_text("4 2 1\n3 3 0 1 2 3 4 0 1\n")
-    document = cli("evaluate", *source, option, "--json").document
+    document = cli("evaluate", *source, "--protocol", protocol, "--json").document
     assert document["protocol"] == protocol
     assert json.loads((own_run.path / "evaluation" / "001.json").read_text())["protocol"] == protocol
-    assert cli("evaluate", *source, option).out.splitlines()[0].endswith(f", {words}")
+    assert cli("evaluate", *source, "--protocol", protocol).out.splitlines()[0].endswith(f", {words}")
     if source[0] == "--lengths":
         assert [title for _, _, title in curves] == [f"exact match by length ({words})"] * 2
-    if option == "--length-given":
+    if protocol in ("length-given", "chomsky"):
         assert document["errors"]["early_stop"] == document["errors"]["overrun"] == 0
     wrong = sum(document["errors"].values())
     assert document["exact_match"] == pytest.approx(1 - wrong / document["sequences"])
@@ -335,8 +363,9 @@ def test_another_protocol_is_labelled_wherever_its_result_goes(
     [
         (("--lengths", "2", "--split", "test"), "--split does not go together with --lengths."),
         (("--lengths", "2", "--file", "mine.txt"), "--file does not go together with --lengths."),
-        (("--length-given", "--teacher-forced"), "--length-given does not go together with --teacher-forced."),
-        (("--beam", "2", "--teacher-forced"), "--beam does not go together with --teacher-forced."),
+        (("--protocol", "forced"), "'forced' is not one of 'free', 'length-given', 'teacher-forced', 'chomsky'"),
+        (("--length-given",), "No such option: --length-given"),
+        (("--beam", "2", "--protocol", "teacher-forced"), "--beam does not go together with --protocol teacher-forced."),
         (("--count", "3"), "--count goes with --lengths."),
         (("--run", "1", "--run", "1"), "Several runs are compared on lengths"),
         (("--run", "1", "--run", "1", "--split", "test"), "Several runs are compared on lengths"),

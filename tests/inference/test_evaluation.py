@@ -207,7 +207,7 @@ def test_each_protocol_asks_for_its_own_answers(monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(evaluation, "decode", spy_decode)
     monkeypatch.setattr(evaluation, "teacher_forced", spy_teacher_forced)
-    protocols: tuple[Protocol, ...] = ("free", "length_given", "teacher_forced")
+    protocols: tuple[Protocol, ...] = ("free", "length-given", "teacher-forced")
     results = [evaluate(model, SOURCES, beam, protocol) for protocol in protocols]
     free, length_given = [("decode", beam, False)], [("decode", beam, True)]
     if beam == 1:
@@ -219,7 +219,7 @@ def test_each_protocol_asks_for_its_own_answers(monkeypatch: pytest.MonkeyPatch,
         teacher_forced(model, SOURCES),
     ]
     assert results == [
-        compare(SOURCES, answers, "reverse", count_end=protocol != "length_given")
+        compare(SOURCES, answers, "reverse", count_end=protocol != "length-given")
         for answers, protocol in zip(expected, protocols, strict=True)
     ]
     assert results[1].overall.tokens == sum(map(len, SOURCES))

@@ -122,7 +122,7 @@ def test_several_models_are_compared_on_the_same_sequences(model: Reverser, trai
     assert trained_run.path != model.run.path
 
 
-@pytest.mark.parametrize("protocol", ["free", "length_given", "teacher_forced"])
+@pytest.mark.parametrize("protocol", ["free", "length-given", "teacher-forced", "chomsky"])
 def test_beam_and_protocol_are_passed_on(model: Reverser, protocol: Protocol) -> None:
     beam = 2 if protocol == "free" else 1
     assert model.run is not None
