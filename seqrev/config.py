@@ -31,6 +31,7 @@ Million = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
 # PyYAML reads `1e-3` as a string; pydantic turns it into the number that was meant.
 Number = Annotated[float, BeforeValidator(_not_a_bool), Field(allow_inf_nan=False)]
 Probability = Annotated[Number, Field(ge=0, lt=1)]
+Seed = Annotated[StrictInt, Field(ge=0, lt=2**63)]
 PositiveShare = Annotated[Number, Field(gt=0, le=1)]
 
 
@@ -167,7 +168,7 @@ class TrainConfig(_Section):
 class Config(_Section):
     """Everything that decides what a run does."""
 
-    seed: StrictInt = _field(0, "Decides dataset, initial weights, order of the batches and dropout.", ge=0, lt=2**63)
+    seed: Seed = _field(0, "Decides dataset, initial weights, order of the batches and dropout.")
     task: TaskConfig = TaskConfig()
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
@@ -196,7 +197,7 @@ def load_config(
         InputError: the file cannot be read, is not YAML, or is a link that is not to be followed.
         UsageError: an unknown field, or a value that its field does not take; the message names every one of them.
     """
-    tree = {} if path is None else _read_yaml(Path(path), follow)
+    tree = {} if path is None else read_tree(Path(path), follow)
     for assignment in overrides:
         _assign(tree, assignment)
     if seed is not None:
@@ -210,10 +211,19 @@ def parse_config(tree: Mapping[str, Any], name: str) -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        problems = [_explain(detail) for detail in error.errors(include_url=False)[:MOST_PROBLEMS]]
-        if error.error_count() > MOST_PROBLEMS:
-            problems.append(f"and {error.error_count() - MOST_PROBLEMS:,} more")
-        raise UsageError(f"{name} is not valid: " + "; ".join(problems) + ".", HINT) from None
+        raise not_valid(name, explain(error)) from None
+
+
+def explain(error: ValidationError, model: type[BaseModel] = Config) -> list[str]:
+    """Each error of a tree as a phrase that begins with the dotted name of the field; ``model``: what it should be."""
+    known = [field for field, _, _ in fields(model)]
+    return [_explain(detail, known) for detail in error.errors(include_url=False)]
+
+
+def not_valid(name: str, problems: Sequence[str], hint: str = HINT) -> UsageError:
+    """The error that names them all, or the first of very many."""
+    more = [f"and {len(problems) - MOST_PROBLEMS:,} more"] if len(problems) > MOST_PROBLEMS else []
+    return UsageError(f"{name} is not valid: " + "; ".join([*problems[:MOST_PROBLEMS], *more]) + ".", hint)
 
 
 def to_yaml(config: Config) -> str:
@@ -239,9 +249,10 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _read_yaml(path: Path, follow: bool) -> dict[str, Any]:
+def read_tree(path: Path, follow: bool = True, aliases: bool = False) -> dict[str, Any]:
+    """The named values of a YAML file, where ``aliases`` (``*name``) may be allowed; errors as those of ``load_config``."""
     try:
-        tree = parse_yaml(read_regular(path, LARGEST_TEXT, "a YAML file", follow=follow).decode())
+        tree = parse_yaml(read_regular(path, LARGEST_TEXT, "a YAML file", follow=follow).decode(), aliases)
     except UnicodeDecodeError:
         raise InputError(f"{path} is not text; a YAML file was expected.") from None
     except ValueError as error:
@@ -274,11 +285,12 @@ def _assign(tree: dict[str, Any], assignment: str) -> None:
     tree[leaf] = value
 
 
-def _explain(detail: ErrorDetails) -> str:
-    """One pydantic error as a phrase that begins with the dotted name of the field."""
+def _explain(detail: ErrorDetails, known: Sequence[str]) -> str:
     name = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        return f"there is no field {shorten(name, 60)[1:-1]}{_did_you_mean(name)}"
+        return f"there is no field {shorten(name, 60)[1:-1]}{_did_you_mean(name, known)}"
+    if detail["type"] == "missing":
+        return f"{name} is missing"
     if detail["type"] == "invalid_key":
         return f"{shorten(detail['input'], 60)} is not the name of a field"
     if detail["type"] == "value_error":
@@ -286,8 +298,7 @@ def _explain(detail: ErrorDetails) -> str:
     return f"{name} is {shorten(detail['input'], 40)}, and should be {detail['msg'].removeprefix('Input should be ')}"
 
 
-def _did_you_mean(name: str) -> str:
-    known = [field for field, _, _ in fields()]
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
     leaf = name.rsplit(".", 1)[-1]
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     close += [field for field in known if field.rsplit(".", 1)[-1] == leaf and field not in close]

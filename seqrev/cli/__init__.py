@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from seqrev import __version__
-from seqrev.cli import attention, decode, evaluate, generate, runs, train
+from seqrev.cli import attention, decode, evaluate, generate, runs, sweep, train
 from seqrev.cli.console import Console, OutputClosed, discard_unwritable
 from seqrev.errors import SeqrevError, TrainingError, UsageError
 from seqrev.system.signals import Interrupted, stop_requests
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command("generate")(generate.command)
 app.command("train")(train.command)
 app.command("runs")(runs.command)
+app.command("sweep")(sweep.command)
 app.command("evaluate")(evaluate.command)
 app.command("decode", context_settings={"ignore_unknown_options": True})(decode.command)
 app.command("attention")(attention.command)

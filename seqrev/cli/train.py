@@ -66,7 +66,7 @@ def command(
 
         from seqrev.workflows.train import Observer, train
 
-        reporter = _Reporter(steps_done)
+        reporter = Reporter(steps_done)
         with console.progress("sequences") as rows:
             observer = Observer(reporter.start, rows.update, reporter, console.note, stop)
             summary = train(what, device, runs_dir, observer, processes)
@@ -115,7 +115,7 @@ def _report(console: Console, summary: "TrainingSummary", trained: bool) -> None
     console.document({"run": str(run), "steps": steps, "validation": result, "seconds": seconds})
 
 
-class _Reporter:
+class Reporter:
     """Shows the events of a training as progress."""
 
     def __init__(self, progress: Progress) -> None:

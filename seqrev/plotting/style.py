@@ -27,11 +27,17 @@ def escape_mathtext(text: str, width: int = MAX_LINE) -> str:
     return "\n".join(lines).replace("$", r"\$")
 
 
+def text_width(text: str, points: float) -> float:
+    """The width in inches of a line of text in a font size."""
+    width: float = text_to_path.get_text_width_height_descent(text, FontProperties(size=points), ismath=False)[0]
+    return width / 72
+
+
 def fit_line(text: str, inches: float, points: float) -> str:
     """Text to be drawn as it is, in one line of a font size; where it is too wide, its middle is left out."""
     whole = line = printable(text).replace("\n", " ")
-    kept, font = len(whole), FontProperties(size=points)
-    while kept and (width := text_to_path.get_text_width_height_descent(line, font, ismath=False)[0] / 72) > inches:
+    kept = len(whole)
+    while kept and (width := text_width(line, points)) > inches:
         kept = min(kept - 1, int(kept * inches / width))
         line = f"{whole[: kept - kept // 2]} … {whole[len(whole) - kept // 2 :]}"
     return line.replace("$", r"\$")

@@ -1,17 +1,23 @@
 """YAML as plain settings need it, and no more: a stranger's file can neither run code nor fill the memory."""
 
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import yaml
 
 LARGEST_TEXT = 20_000  # characters; a configuration has a few hundred
 DEEPEST_NESTING = 16  # levels; a configuration has two
+MOST_VALUES = 20_000  # with aliases written out; a sweep has some hundreds
 
 
-def parse_yaml(text: str) -> Any:
-    """Read YAML; raise ``ValueError``, with a message that continues "The file …", if it is none, or of a kind unwanted."""
+def parse_yaml(text: str, aliases: bool = False) -> Any:
+    """Read YAML; raise ``ValueError``, with a message that continues "The file …", if it is none, or of a kind unwanted.
+
+    ``aliases``: whether one part may refer to another by name, as long as it is not too much with every part written out.
+    """
     try:
-        unwanted = _find_unwanted(text)
+        unwanted = _find_unwanted(text, aliases) or (_find_unfolded(text) if aliases else None)
         if not unwanted:
             return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # also a date that does not exist, or 1:30 too large
@@ -20,17 +26,38 @@ def parse_yaml(text: str) -> Any:
     raise ValueError(f"{unwanted}, which no configuration needs")
 
 
-def _find_unwanted(text: str) -> str | None:
-    """Aliases (a few lines of them unfold to gigabytes), tags, and what is too deep or too long."""
+def _find_unwanted(text: str, aliases: bool) -> str | None:
+    """Tags, what is too deep or too long, and ``aliases``, if they are not allowed: a few lines unfold to gigabytes."""
     if len(text) > LARGEST_TEXT:
         return f"has more than {LARGEST_TEXT:,} characters"
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):  # lazy: what is refused is not read to its end
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.AliasEvent):
+        if isinstance(event, yaml.AliasEvent) and not aliases:
             return "uses YAML aliases (*name)"
         if getattr(event, "tag", None) is not None:
             return "uses YAML tags (!name)"
         if depth > DEEPEST_NESTING:
             return f"is nested more than {DEEPEST_NESTING} levels deep"
     return None
+
+
+def _find_unfolded(text: str) -> str | None:
+    """What has aliases that unfold to too much, or to no end. Of the level below, no more is listed than is allowed."""
+    level, count = [yaml.compose(text, Loader=yaml.SafeLoader)], 0
+    for _ in range(DEEPEST_NESTING + 1):
+        count += len(level)
+        level = list(itertools.islice(_children(level), MOST_VALUES + 1 - count))
+        if count + len(level) > MOST_VALUES:
+            return f"unfolds to more than {MOST_VALUES:,} values"
+        if not level:
+            return None
+    return f"is nested more than {DEEPEST_NESTING} levels deep"
+
+
+def _children(nodes: Iterable[yaml.Node | None]) -> Iterator[yaml.Node]:
+    for node in nodes:
+        if isinstance(node, yaml.MappingNode):
+            yield from itertools.chain.from_iterable(node.value)
+        elif isinstance(node, yaml.SequenceNode):
+            yield from node.value

@@ -11,7 +11,7 @@ from seqrev.cli import entry
 from seqrev.runs.folders import Run
 from tests.helpers import Cli, assert_refused, child_environment, run_process, settings
 
-COMMANDS = ("generate", "train", "runs", "evaluate", "decode", "attention")
+COMMANDS = ("generate", "train", "runs", "sweep", "evaluate", "decode", "attention")
 WITHOUT_TORCH = """
 import contextlib, io, json, sys
 from seqrev.cli import main
@@ -78,6 +78,7 @@ WRONG_USAGE = (
     ["evaluate", "--split", "test", "--lengths", "20"],
     ["evaluate", "--protocol", "forced"],
     ["evaluate", "--beam", "2", "--protocol", "teacher-forced"],
+    ["sweep"],
     ["evaluate", "--count", "3"],
     ["evaluate", "--run", "9", "--run", "9"],
     ["evaluate", "--min-exact", "2"],
@@ -95,6 +96,7 @@ MISSING_INPUT = (
     *(["train", "--run", "9", *more] for more in ([], ["--steps", "300"], ["--tensorboard"])),
     *(["evaluate", "--run", *more] for more in (["latest"], ["9"], ["9", "--lengths", "20"], ["9", "--file", "mine.txt"])),
     ["runs", "9"],
+    ["sweep", "missing.yaml"],
     *(["decode", "--run", *more] for more in (["latest", "1"], ["9", "1"], ["9", "-"], ["9", "--file", "mine.txt"])),
     *(["attention", "--run", *more] for more in (["latest"], ["9", "1"], ["9", "--out", "map.html"], ["9", "--report"])),
     *(["attention", "--over-time", *more] for more in (["--runs-dir", "none"], ["--run", "9"], ["--run", "latest"])),
@@ -243,6 +245,7 @@ WITHOUT_TORCH_MODULES = (
     "seqrev.workflows",
     "seqrev.workflows.generate",
     "seqrev.workflows.runs",
+    "seqrev.workflows.sweep_plan",
     *(f"seqrev.runs.{name}" for name in ("folders", "record", "checkpoints", "metrics", "tensorboard")),
     *(f"seqrev.data.{name}" for name in ("dataset", "sampling", "splits", "sequences", "jsonl")),
     *(f"seqrev.plotting.{name}" for name in ("style", "heatmaps", "curves", "page", "export", "terminal")),

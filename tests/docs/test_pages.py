@@ -67,5 +67,5 @@ def test_the_tree_of_the_readme_is_that_of_the_package() -> None:
 
 def test_every_configuration_is_named_with_the_command_that_uses_it() -> None:
     for path in (ROOT / "configs").glob("*.yaml"):
-        assert path.read_text(encoding="utf-8").startswith(("# seqrev train --config configs/", "# python benchmarks/"))
+        assert path.read_text(encoding="utf-8").startswith(("# seqrev train --config configs/", "# seqrev sweep configs/"))
         assert path.name in "".join(TEXTS.values())

@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqrev.system.safe_yaml import DEEPEST_NESTING, LARGEST_TEXT, parse_yaml
+from seqrev.system.safe_yaml import DEEPEST_NESTING, LARGEST_TEXT, MOST_VALUES, parse_yaml
 
 plain = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text("abc: -#'\"é", max_size=9))
 settings_trees = st.dictionaries(
@@ -63,6 +63,58 @@ def test_the_limits_themselves_are_allowed() -> None:
     assert value == []
     assert parse_yaml("#" * LARGEST_TEXT) is None
     assert len(parse_yaml("\n".join("- [[1]]" for _ in range(100)))) == 100  # depth is counted, not brackets
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a: &x [1]\nb: [*x, *x]", {"a": [1], "b": [[1], [1]]}),
+        ("a: &x {c: 1}\nb: {<<: *x, d: 2}", {"a": {"c": 1}, "b": {"c": 1, "d": 2}}),
+        ("", None),
+        ("3", 3),
+    ],
+)
+def test_aliases_are_read_where_they_are_allowed(text: str, value: object) -> None:
+    assert parse_yaml(text, aliases=True) == value
+
+
+def laugh(inner: str, outer: str) -> str:
+    """Nine levels, each of which has the one below nine times."""
+    lines = [f"a0: &a0 {inner}"]
+    lines += [f"a{n}: &a{n} {outer.format(', '.join([f'*a{n - 1}'] * 9))}" for n in range(1, 10)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (laugh("[x]", "[{}]"), "unfolds to more than 20,000 values"),
+        (laugh("{b: 1}", "{{<<: [{}]}}"), "unfolds to more than 20,000 values"),
+        (f"a: &a [{', '.join('x' * 4_000)}]\nb: [{', '.join(['*a'] * 1_900)}]", "unfolds to more than 20,000 values"),
+        ("a: &a [*a]", "is nested more than 16 levels deep"),
+        ("a: &a {b: *a}", "is nested more than 16 levels deep"),
+        ("&a {*a : 1}", "is nested more than 16 levels deep"),
+        ("a: !!str 1", "uses YAML tags (!name)"),
+        ("\n".join(f"a{n}: &a{n} [{f'*a{n - 1}' if n else ''}]" for n in range(20)), "is nested more than 16 levels deep"),
+    ],
+    ids=lambda text: ascii(text[:20]),
+)
+def test_aliases_that_unfold_to_too_much_are_refused(text: str, says: str) -> None:
+    assert len(text) <= LARGEST_TEXT
+    with pytest.raises(ValueError, match="which no configuration needs") as caught:
+        parse_yaml(text, aliases=True)
+    assert str(caught.value) == f"{says}, which no configuration needs"
+
+
+@pytest.mark.parametrize(("more", "is_read"), [(99, True), (100, False)])
+def test_as_many_values_as_are_allowed_are_read(more: int, is_read: bool) -> None:
+    text = f"[&a [{', '.join('x' * 99)}]{', *a' * 198}, {', '.join('x' * more)}]"
+    assert (1 + 199 * (1 + 99) + more <= MOST_VALUES) is is_read
+    if is_read:
+        assert len(parse_yaml(text, aliases=True)) == 199 + more
+    else:
+        with pytest.raises(ValueError, match="unfolds to more"):
+            parse_yaml(text, aliases=True)
 
 
 def test_an_anchor_that_nobody_refers_to_does_no_harm() -> None:

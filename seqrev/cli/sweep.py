@@ -1,0 +1,110 @@
+"""``seqrev sweep``: train variants with several seeds, and compare them."""
+
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from seqrev.cli.console import Console
+from seqrev.cli.options import Device, Json, RunsDir
+from seqrev.cli.train import Reporter
+from seqrev.errors import TrainingError
+from seqrev.system.signals import Interrupted, stop_requests
+
+if TYPE_CHECKING:
+    from seqrev.workflows.sweep import SweepOutcome
+    from seqrev.workflows.sweep_plan import Member, Planned, Sweep
+    from seqrev.workflows.train import Observer
+
+
+def command(
+    file: Annotated[Path, Argument(metavar="FILE", help="What to compare, e.g. configs/ablation.yaml.")],
+    out: Annotated[
+        Path | None, Option(metavar="FOLDER", help="Of the results; left out: sweep-NAME in the runs folder.")
+    ] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only list what would be trained.")] = False,
+    device: Device = "auto",
+    runs_dir: RunsDir = None,
+    json: Json = False,
+) -> None:
+    """Train variants with several seeds, and compare them by length.
+
+    Each is an ordinary run. What is there already is not done again: the same command goes on where it was stopped.
+    """
+    from seqrev.workflows.sweep_plan import RunsByConfig, read_sweep
+
+    console = Console(json)
+    what = read_sweep(file)
+    if dry_run:
+        runs = RunsByConfig(runs_dir)
+        _list(console, what, [runs.plan(member) for member in what.members])
+        return
+    options = [("--out", out), ("--runs-dir", runs_dir)]
+    again = ["seqrev", "sweep", str(file), *(word for name, value in options if value for word in (name, str(value)))]
+    try:
+        outcome = _sweep(console, what, runs_dir, out, device)
+    except Interrupted as stopped:
+        stopped.hint = shlex.join(again)
+        raise
+    _report(console, what, outcome)
+    if outcome.failures:
+        failed = "; ".join(map(str, outcome.failures))
+        raise TrainingError(
+            f"{len(outcome.failures)} of {len(what.members)} trainings failed: {failed}.", shlex.join(again)
+        )
+
+
+def _sweep(console: Console, what: "Sweep", runs_dir: Path | None, out: Path | None, device: str) -> "SweepOutcome":
+    """Run it, with what happens on stderr."""
+    from seqrev.workflows.sweep import sweep
+    from seqrev.workflows.train import Observer
+
+    with (
+        stop_requests() as stop,
+        console.progress("steps") as steps,
+        console.progress("sequences") as rows,
+        console.progress("lengths") as lengths,
+    ):
+
+        def observe(index: int, planned: "Planned") -> "Observer":
+            done = f": {planned.done} is done" if planned.done else ""
+            console.note(f"{index + 1} of {len(what.members)}: {planned.member}{done}")
+            reporter = Reporter(steps)
+            return Observer(reporter.start, rows.update, reporter, console.note, stop)
+
+        def advance(done: int, total: int, details: str) -> None:
+            steps.close()  # of a training that ended early
+            lengths.update(done, total, details)
+
+        return sweep(what, runs_dir, out, device, observe, advance)
+
+
+def _list(console: Console, what: "Sweep", plans: "list[Planned]") -> None:
+    """What would be trained."""
+    named = [(one.status, one.run and str(one.run), one.member) for one in plans]
+    rows = [(status, run or "-", member.seed, member.rule, member.variant) for status, run, member in named]
+    console.table({"status": "<", "run": "<", "seed": "", "rule": "<", "variant": "<"}, rows)
+    known = [{**_names(member), "run": run, "status": status} for status, run, member in named]
+    console.document({"sweep": str(what.path), "members": known})
+
+
+def _names(member: "Member") -> dict[str, Any]:
+    return {"variant": member.variant, "seed": member.seed, "rule": member.rule}
+
+
+def _report(console: Console, what: "Sweep", outcome: "SweepOutcome") -> None:
+    """The table, and where the files are."""
+    from seqrev.plotting.tables import mean_and_range
+    from seqrev.workflows.sweep import by_row
+
+    columns = {"variant": "<", **{f"{length:,}": "<" for length in what.lengths}}
+    cells = by_row(what, outcome.results)
+    console.table(columns, [[name, *map(mean_and_range, shares)] for name, shares in cells.items()])
+    files = {"csv": outcome.csv, "table": outcome.table, "plot": outcome.plot}
+    console.line("files: " + ", ".join(str(path) for path in files.values() if path))
+    results = [asdict(row) for row in outcome.results]
+    failed = [_names(member) for member in outcome.failures]
+    paths = {name: path and str(path) for name, path in files.items()}
+    console.document({"sweep": str(what.path), "results": results, "failed": failed, **paths})
