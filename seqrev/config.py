@@ -241,14 +241,6 @@ def fields(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tupl
             yield prefix + name, json.dumps(field.default) if plain else str(field.default), field.description or ""
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of a configuration by dotted names, in the order of the fields."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return flat
-
-
 def read_tree(path: Path, follow: bool = True, aliases: bool = False) -> dict[str, Any]:
     """The named values of a YAML file, where ``aliases`` (``*name``) may be allowed; errors as those of ``load_config``."""
     try:

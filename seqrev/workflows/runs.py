@@ -1,11 +1,10 @@
 """``seqrev runs``: what is in the runs folder, and in which fields of their configurations the runs differ. No PyTorch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seqrev.config import flatten
 from seqrev.errors import InputError
 from seqrev.runs.checkpoints import list_checkpoints
 from seqrev.runs.folders import PRETRAINED, Run, default_runs_dir, named_run, numbered_runs, pretrained_run
@@ -89,7 +88,7 @@ def _of_record(run: Run, _: list[str]) -> dict[str, Any]:
 def _of_config(run: Run, _: list[str]) -> dict[str, Any]:
     """The configuration, and how many steps it plans."""
     config = run.config()
-    return {"config": flatten(config.model_dump()), "steps": config.train.steps}
+    return {"config": _flatten(config.model_dump()), "steps": config.train.steps}
 
 
 def _of_training(run: Run, problems: list[str]) -> dict[str, Any]:
@@ -106,3 +105,11 @@ def differences(summaries: Sequence[RunSummary]) -> list[str]:
     """The fields in which the configurations are not all equal, in their order; those that are not known do not count."""
     configs = [summary.config for summary in summaries if summary.config]
     return [name for name in (configs[0] if configs else ()) if any(config[name] != configs[0][name] for config in configs)]
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a configuration by dotted names, in the order of the fields."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
