@@ -83,3 +83,6 @@ class Restored:
         assert validated
         assert all(np.all(value == step) for value in (*weights.values(), *moments.values()))
         self.step = step
+
+    def judge(self, exact_match: float) -> None:
+        assert 0 <= exact_match <= 1
