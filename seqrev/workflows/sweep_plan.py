@@ -150,7 +150,7 @@ def _check_lengths(file: SweepFile, configs: Collection[Config], problems: list[
     for symbols, config in {config.task.symbols: config for config in configs}.items():
         try:
             for length in file.lengths:
-                fresh_sequences(length, 1, config)
+                fresh_sequences(length, file.sequences, config)
         except SeqrevError as error:
             problems.append(f"lengths, with {symbols:,} symbols: {str(error).removesuffix('.')}")
     shortest = min(config.model.max_positions for config in configs) - 2

@@ -1,14 +1,15 @@
 """The file of a sweep: what it means, what is refused, and which runs are there already."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from seqrev.config import Config, load_config
-from seqrev.errors import InputError, UsageError
+from seqrev.errors import InputError, SeqrevError, UsageError
 from seqrev.runs.folders import Run, open_run
 from seqrev.workflows.sweep_plan import Member, RunsByConfig, _unfold, read_sweep
 from tests.helpers import tiny_config
@@ -86,6 +87,7 @@ def test_shared_assignments_may_have_a_name(tmp_path: Path) -> None:
         ({"seeds": [-1]}, ["seeds.0 is -1"]),
         ({"lengths": []}, ["lengths is []"]),
         ({"lengths": [31]}, ["lengths: The sequence has 31 symbols; this model takes 1 to 30"]),
+        ({"sequences": 1_000_000, "lengths": [30, 1_000_000]}, ["lengths, with 5 symbols: Drawing 1,000,000 sequences"]),
         ({"sequences": "many"}, ["sequences is 'many'"]),
         ({"rules": ["revers"]}, ["rules.0 is 'revers'"]),
         ({"variants": {"a": ["data.test=1000000"]}}, ["variant 'a': data.test asks for 1,000,000"]),
@@ -99,6 +101,23 @@ def test_what_is_not_valid_is_named(tmp_path: Path, changes: dict[str, Any], say
     for fragment in says:
         assert fragment in str(caught.value)
     assert "ablation.yaml" in caught.value.hint
+
+
+plain_key = st.one_of(st.integers(0, 3), st.text(max_size=3))
+plain = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 2**70), st.floats(), st.text(max_size=4), st.just(["train.lr=1"])
+)
+trees = st.recursive(
+    plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(plain_key, inner, max_size=3), max_leaves=5
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(["base", "set", "seeds", "rules", "lengths", "sequences", "variants", "x"]), trees))
+def test_whatever_a_file_contains_is_taken_or_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = write_sweep(tmp_path, **changes)
+    with suppress(SeqrevError):
+        assert read_sweep(path).members
 
 
 @pytest.mark.parametrize(
