@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqrev.config import flatten
 from seqrev.errors import InputError
 from seqrev.runs.checkpoints import list_checkpoints
 from seqrev.runs.folders import Run, open_run
 from seqrev.runs.metrics import read_metrics
-from seqrev.workflows.runs import RunSummary, differences, summarize, summarize_runs
+from seqrev.workflows.runs import RunSummary, _flatten, differences, summarize, summarize_runs
 from tests.helpers import tiny_config
 
 
@@ -29,7 +28,7 @@ def test_a_run_that_is_done_is_summed_up(own_run: Run) -> None:
     assert (summary.status, summary.step, summary.steps) == ("done", 250, 250)
     assert summary.exact_match == last_validation(own_run)
     assert summary.began == record["opened"]
-    assert summary.config == flatten(own_run.config().model_dump())
+    assert summary.config == _flatten(own_run.config().model_dump())
     assert summary.config["train.lr"] == 5e-3
     assert summary.problems == ()
 
