@@ -1,6 +1,6 @@
 """What makes the attention crisp, and the answers right where random data hardly goes: small.yaml, changed.
 
-    python benchmarks/crispness.py             seven variants, three seeds each: six minutes on one core
+    python benchmarks/crispness.py             eight variants, three seeds each: seven minutes on one core
     python benchmarks/crispness.py --seeds 5
 
 The table of docs/guide/4-looking-inside.md. Mass and hit are those of the head mean in the last layer, over 1,000 test
@@ -26,8 +26,9 @@ VARIANTS = {
     "dropout 0.3 on the cross-attention weights": [*NO_NOISE, "model.attention_dropout=0.3"],
     "noise of deviation 2 on the scores from the beginning": ["train.noise_warmup_steps=0", "train.target_noise=0"],
     "the same, growing over 300 steps": ["train.target_noise=0"],
-    "a fifth of the target disturbed, no other noise": ["model.attention_noise=0"],
-    "both: `small.yaml`": [],
+    "a quarter of the target disturbed, no other noise": ["model.attention_noise=0"],
+    "both noises, but the last weights instead of their average": ["train.ema_decay=0"],
+    "both noises and the average: `small.yaml`": [],
 }
 
 
