@@ -96,7 +96,7 @@ class Trainer:
 
     @property
     def model(self) -> Transformer:
-        """The model that is trained."""
+        """The model as it is validated and saved: with ``train.ema_decay``, the average of the trained weights."""
         return self.state.model
 
     @property
