@@ -89,6 +89,8 @@ def main() -> None:
     parser.add_argument("--setting", action="append", choices=SETTINGS, help="only these")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
+    if options.setting and options.table != "settings":
+        parser.error("--setting goes with the table settings")
     torch.set_num_threads(1)
     for rule in options.rule or ("reverse", "copy"):
         for name, seed, changes in cases(options.table):

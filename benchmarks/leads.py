@@ -6,8 +6,7 @@
 Prints a table. The *lead* is the score of the right source position in the last cross-attention less that of the next best,
 in the head where it is largest; the smallest of all rows of one sequence. The *waves* are how many rotations take part in
 a score: (Σa)² / Σa² over their amplitudes a, the sizes of a query's part times those of a key's; of the address that takes
-most. The *margin* is the logit
-of the right token less that of the next best; the smallest of all tokens, teacher-forced.
+most. The *margin* is the logit of the right token less that of the next best; the smallest of all tokens, teacher-forced.
 """
 
 import argparse

@@ -109,7 +109,8 @@ class ModelConfig(_Section):
     def _divisible(self) -> Self:
         times = 2 * self.addresses
         if self.d_model % (times * self.heads):
-            raise ValueError(f"d_model is {self.d_model}, but must be a multiple of {times} times heads ({self.heads})")
+            why = " with source_from: both" if self.addresses > 1 else ""
+            raise ValueError(f"d_model is {self.d_model}; a multiple of {times} times heads ({self.heads}) is needed{why}")
         if self.source_from == "both" and self.positions != "rotary":
             raise ValueError(f"source_from: both goes with rotary positions only, not with {self.positions}")
         return self
@@ -137,7 +138,8 @@ class TrainConfig(_Section):
     )
     max_grad_norm: Number = _field(1.0, "Gradients are clipped to this L2 norm over all weights; 0: no clipping.", ge=0)
     ema_decay: Probability = _field(
-        0.0, "What is validated and saved is a running average of the weights, which keeps this share a step; 0: is not."
+        0.0,
+        "What is validated and saved is a running average of the weights, which keeps this share a step; 0: none.",
     )
     target_noise: Probability = _field(
         0.0, "Share of the symbols that the decoder reads in training that are replaced by random ones."

@@ -122,10 +122,10 @@ def test_a_number_is_read_however_it_is_written(text: str) -> None:
     ("overrides", "says"),
     [
         (("task.min_length=5", "task.max_length=4"), "min_length is 5, more than max_length, which is 4"),
-        (("model.d_model=30", "model.heads=4"), "must be a multiple of 2 times heads (4)"),
+        (("model.d_model=30", "model.heads=4"), "a multiple of 2 times heads (4) is needed"),
         (
             ("model.d_model=12", "model.heads=2", "model.source_from=both", "model.positions=rotary"),
-            "must be a multiple of 4 times heads (2)",
+            "a multiple of 4 times heads (2) is needed with source_from: both",
         ),
         (("model.source_from=both",), "goes with rotary positions only, not with sinusoidal"),
         (("model.max_positions=11",), "more than model.max_positions"),

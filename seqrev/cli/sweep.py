@@ -1,5 +1,6 @@
 """``seqrev sweep``: train variants with several seeds, and compare them."""
 
+import os
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ from typer import Argument, Option
 from seqrev.cli.console import Console
 from seqrev.cli.options import Device, Json, RunsDir
 from seqrev.cli.train import Reporter
-from seqrev.errors import TrainingError
+from seqrev.errors import TrainingError, UsageError
 from seqrev.system.signals import Interrupted, stop_requests
 
 if TYPE_CHECKING:
@@ -36,12 +37,16 @@ def command(
     from seqrev.workflows.sweep_plan import RunsByConfig, read_sweep
 
     console = Console(json)
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError(
+            "A sweep trains one model after the other, each in one process.", "seqrev sweep FILE, without torchrun"
+        )
     what = read_sweep(file)
     if dry_run:
         runs = RunsByConfig(runs_dir)
         _list(console, what, [runs.plan(member) for member in what.members])
         return
-    options = [("--out", out), ("--runs-dir", runs_dir)]
+    options = [("--out", out), ("--runs-dir", runs_dir), ("--device", device if device != "auto" else None)]
     again = ["seqrev", "sweep", str(file), *(word for name, value in options if value for word in (name, str(value)))]
     try:
         outcome = _sweep(console, what, runs_dir, out, device)

@@ -3,13 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from seqrev.data.sequences import group_by_length
+from seqrev.errors import UsageError
 from seqrev.inference.batching import Sources
 from seqrev.inference.search import Hypothesis, decode
 from seqrev.inference.teacher_forcing import teacher_forced
 from seqrev.model.transformer import Transformer
+from seqrev.system.text import shorten
 from seqrev.task import EOS, FIRST_SYMBOL, RuleName, apply_rule
 
 ErrorKind = Literal["early_stop", "overrun", "wrong_token"]  # <EOS> too early, too late or never, or another token
@@ -115,7 +117,13 @@ def evaluate(
             ``teacher-forced``: at every step it is shown the right output so far; ``chomsky``: as ``length-given``, for
             the score of ``seqrev.workflows.evaluate``, that of Delétang et al.
         kept: how many mistakes are listed.
+
+    Raises:
+        UsageError: there is no such protocol.
     """
+    if protocol not in get_args(Protocol):
+        problem = f"{shorten(protocol)} is not a protocol; {', '.join(get_args(Protocol))} are."
+        raise UsageError(problem, "seqrev evaluate --help")
     if protocol == "teacher-forced":
         return compare(sources, teacher_forced(model, sources), model.rule, kept=kept)
     length_given = protocol in ("length-given", "chomsky")

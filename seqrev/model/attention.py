@@ -36,7 +36,8 @@ def attention_scores(
     """How well each query fits each key: ``Q Kᵀ / √d_head`` (equation 1, inside the softmax), ``[batch, head, tgt, src]``.
 
     With several ``addresses``, each key can be found by any of them: its score is ``log Σ exp`` of the scores of its
-    addresses. That is the same as one softmax over all addresses of all keys, in which those of a key share its value.
+    addresses, each over the root of its own width. That is the same as one softmax over all addresses of all keys, in which
+    those of a key share its value.
 
     Args:
         query: ``[batch, head · address, tgt, d_head / addresses]``; the addresses of a head are side by side.

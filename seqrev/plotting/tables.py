@@ -1,5 +1,6 @@
 """The results of a sweep as a table: what is in a cell, and the picture of all cells."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -12,11 +13,13 @@ WIDEST_NAME = 4.0  # inches
 
 
 def mean_and_range(values: Sequence[float], between: str = " ") -> str:
-    """``0.35 (0.06–0.94)``: the mean, and the range where there is one.
+    """``0.35 (0.06–0.94)``: the mean, and the range where there is one; of nothing ``-``.
 
     >>> mean_and_range([0.0, 0.5])
     '0.25 (0.00–0.50)'
     """
+    if not values:
+        return "-"
     low, high = min(values), max(values)
     return f"{statistics.fmean(values):.2f}" + (f"{between}({low:.2f}–{high:.2f})" if low < high else "")
 
@@ -28,7 +31,7 @@ def shaded_table(rows: Mapping[str, Sequence[Sequence[float]]], lengths: Sequenc
     width = 0.4 + max(beside, text_width(title, LARGE))
     figure = Figure(figsize=(width, 1.1 + LINE * len(rows)), layout="constrained")
     axes = figure.add_subplot()
-    means = [[statistics.fmean(cell) for cell in cells] for cells in rows.values()]
+    means = [[statistics.fmean(cell) if cell else math.nan for cell in cells] for cells in rows.values()]
     axes.imshow(means, cmap="Blues", vmin=0.0, vmax=1.25, aspect="auto")
     for row, cells in enumerate(rows.values()):
         for column, cell in enumerate(cells):

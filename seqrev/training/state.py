@@ -163,9 +163,9 @@ def training_bytes(config: Config, processes: int = 1) -> int:
     """A lower bound of the memory that training takes in each of some processes.
 
     Of each weight: itself, its gradient, two moments, perhaps its average, and a copy of all but the gradient while a
-    checkpoint is saved. Of
-    a batch of the longest sequences: in each layer the states and the feed-forward block, which the backward pass needs;
-    and the logits, which have a gradient as large. (Attention may be computed without keeping its weights.)
+    checkpoint is saved. Of a batch of the longest sequences: in each layer the states and the feed-forward block, which the
+    backward pass needs; and the logits, which have a gradient as large. (Attention may be computed without keeping its
+    weights.)
     """
     vocabulary = vocabulary_size(config.task.symbols)
     weights = sum(map(math.prod, weight_shapes(config.model, vocabulary).values()))

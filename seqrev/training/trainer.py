@@ -96,8 +96,13 @@ class Trainer:
 
     @property
     def model(self) -> Transformer:
-        """The model as it is validated and saved: with ``train.ema_decay``, the average of the trained weights."""
+        """The model as it is validated and saved: with ``train.ema_decay``, the running average of ``trained``."""
         return self.state.model
+
+    @property
+    def trained(self) -> Transformer:
+        """The model that takes the steps: hooks on a training go there. Without ``train.ema_decay``, it is ``model``."""
+        return self.state.trained
 
     @property
     def reverser(self) -> Reverser:

@@ -72,8 +72,7 @@ def evaluate(
     ``protocol`` is one of ``seqrev.inference.evaluation.evaluate``; with ``chomsky``, ``score`` in a report is the mean
     over the lengths of the token accuracy (Delétang et al., "Neural Networks and the Chomsky Hierarchy", 2022, section 4).
 
-    ``advance`` is called after each length with how many
-    are done, how many there are, and how it went.
+    ``advance`` is called after each length with how many are done, how many there are, and how it went.
 
     Raises:
         InputError: the dataset or the file is missing or damaged, or a model does not come from a run.

@@ -100,11 +100,10 @@ def sweep(
             observer.on_warning(f"{member}: {error}")
             continue
         runs.add(member.config, run)
-        rest = [row for row in before if any(_is_of(row, later) for later in what.members[index + 1 :])]
         for done, row in enumerate(_measure(load(run, device), member, what, known), start=1):
             results.append(row)
             known[row.checkpoint, row.length, row.sequences] = row
-            _write(path, [*results, *rest])
+            _write(path, [*results, *(old for old in before if _place(old) not in set(map(_place, results)))])
             advance(done, len(what.lengths), f"length {row.length:,}: exact match {row.exact_match:.3f}")
     _write(path, results)
     table, plot = _report(what, results, path.parent) if results else (None, None)
@@ -116,8 +115,8 @@ def results_folder(what: Sweep, runs_dir: str | Path | None) -> Path:
     return (default_runs_dir() if runs_dir is None else Path(runs_dir)) / f"sweep-{what.path.stem}"
 
 
-def _is_of(row: Result, member: Member) -> bool:
-    return (row.variant, row.rule, row.seed) == (member.variant, member.rule, member.seed)
+def _place(row: Result) -> tuple[str, str, int, int]:
+    return row.variant, row.rule, row.seed, row.length
 
 
 def _measure(model: Reverser, member: Member, what: Sweep, known: dict[tuple[str, int, int], Result]) -> Iterator[Result]:
@@ -182,13 +181,21 @@ def _parse(row: dict[str, str]) -> Result | None:
 
 
 def by_row(what: Sweep, results: Sequence[Result]) -> dict[str, list[list[float]]]:
-    """By variant, with its rule where there are several: at each length the exact match of each seed."""
+    """By variant, with its rule where there are several: at each length the exact match of each seed.
+
+    Where the training failed with some of the seeds, the name says how many there are.
+    """
     several = len({member.rule for member in what.members}) > 1
-    rows: dict[str, list[list[float]]] = {}
+    cells: dict[tuple[str, str], list[list[float]]] = {}
+    for member in what.members:
+        cells[member.variant, member.rule] = [[] for _ in what.lengths]
     for result in results:
-        name = f"{result.rule}: {result.variant}" if several else result.variant
-        cells = rows.setdefault(name, [[] for _ in what.lengths])
-        cells[what.lengths.index(result.length)].append(result.exact_match)
+        cells[result.variant, result.rule][what.lengths.index(result.length)].append(result.exact_match)
+    rows: dict[str, list[list[float]]] = {}
+    for (variant, rule), of_lengths in cells.items():
+        missing = len(what.seeds) - len(of_lengths[0])
+        name = (f"{rule}: " if several else "") + variant
+        rows[name + (f" ({missing} of {len(what.seeds)} seeds failed)" if missing else "")] = of_lengths
     return rows
 
 

@@ -46,6 +46,12 @@ class SweepFile(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        changes = [*self.changes, *(change for variant in self.variants.values() for change in variant)]
+        fields = {change.partition("=")[0].strip() for change in changes}
+        if "seed" in fields:
+            raise ValueError("seed is set, and seeds is the field for it")
+        if self.rules and fields & {"task.rule", "task"}:
+            raise ValueError("task.rule is set, and rules names some as well")
         for name in ("seeds", "rules", "lengths"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
@@ -147,17 +153,18 @@ def _are_assignments(changes: object) -> TypeGuard[list[str]]:
 
 def _check_lengths(file: SweepFile, configs: Collection[Config], problems: list[str]) -> None:
     """Whether every model takes the longest sequences, and there are sequences of every length."""
+    shortest = min(config.model.max_positions for config in configs) - 2
+    try:
+        check_length(max(file.lengths), shortest)
+    except SeqrevError as error:
+        problems.append(f"lengths: {str(error).removesuffix('.')}")
+        return
     for symbols, config in {config.task.symbols: config for config in configs}.items():
         try:
             for length in file.lengths:
                 fresh_sequences(length, file.sequences, config)
         except SeqrevError as error:
             problems.append(f"lengths, with {symbols:,} symbols: {str(error).removesuffix('.')}")
-    shortest = min(config.model.max_positions for config in configs) - 2
-    try:
-        check_length(max(file.lengths), shortest)
-    except SeqrevError as error:
-        problems.append(f"lengths: {str(error).removesuffix('.')}")
 
 
 @dataclass(frozen=True)

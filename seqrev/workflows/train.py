@@ -122,6 +122,8 @@ def _prepare(run: Run, device: str, processes: Processes, observer: Observer) ->
     if processes.largest(step) != step or processes.largest(-step) != -step:
         message = f"The processes would go on from different steps of {run}; a folder that all of them share was expected."
         raise InputError(message, f"seqrev train --run {run}")
+    if parent is not None and parent.validation is not None:  # all of them agree in this, so not before they have the same
+        trainer.state.judge(parent.validation["exact_match"])
     return trainer, parent
 
 
@@ -136,8 +138,6 @@ def _restore(run: Run, trainer: Trainer, on_warning: Callable[[str], None]) -> C
             problems.append(str(error))
             continue
         trainer.state.restore(checkpoint.step, checkpoint.validation is not None, model, optimizer)
-        if checkpoint.validation is not None:
-            trainer.state.judge(checkpoint.validation["exact_match"])
         if problems:
             on_warning(f"Warning: {' '.join(problems)} Going on from step {checkpoint.step:,}.")
         return checkpoint

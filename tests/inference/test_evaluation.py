@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from seqrev.config import Config, ModelConfig
 from seqrev.data.batches import Batches
+from seqrev.errors import UsageError
 from seqrev.inference import evaluation
 from seqrev.inference.evaluation import (
     Counts,
@@ -340,3 +341,9 @@ def test_merging_leaves_the_other_alone_and_keeps_the_first_mistakes() -> None:
     assert len(merged.mistakes) == 10
     assert merged.overall.sequences == 17
     assert other.to_dict() == before
+
+
+def test_a_protocol_that_is_none_is_refused() -> None:
+    model = Transformer(ModelConfig(d_model=8, heads=2, d_ff=8), 13).eval()
+    with pytest.raises(UsageError, match="'length_given' is not a protocol; free, length-given, teacher-forced, chom"):
+        evaluate(model, [[1, 2]], protocol="length_given")  # type: ignore[arg-type]

@@ -109,7 +109,8 @@ def test_weight_decay_is_that_of_adamw_and_leaves_norms_and_biases_alone() -> No
 
 def test_without_weight_decay_the_two_optimizers_are_the_same() -> None:
     one, other = (trainer(train__optimizer=name) for name in ("adam", "adamw"))
-    assert list(one) == list(other)
+    expected = list(one)
+    assert expected == list(other)
     assert same(weights_of(one.state), weights_of(other.state))
     decayed = trainer(train__optimizer="adamw", train__weight_decay=0.5)
-    assert list(decayed) != list(one)
+    assert list(decayed) != expected

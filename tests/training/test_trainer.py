@@ -179,6 +179,15 @@ def test_the_model_answers_at_any_step() -> None:
     assert training.reverser.run is None
 
 
+def test_hooks_on_the_trained_model_see_every_step() -> None:
+    training, seen = trainer(), list[int]()
+    training.trained.output.register_forward_hook(lambda *_: seen.append(training.state.step))
+    list(training)
+    assert seen == list(range(7))
+    assert training.trained is not training.model  # of an average
+    assert trainer(train__ema_decay=0.0).trained is not None
+
+
 def test_a_tiny_task_is_learned() -> None:
     config = tiny(
         task__symbols=3,

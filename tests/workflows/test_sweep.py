@@ -188,6 +188,19 @@ def test_results_of_later_members_stay_while_earlier_ones_are_measured(
     assert len(asked) == 2
 
 
+def test_what_is_known_of_a_length_stays_while_shorter_ones_are_measured(
+    tmp_path: Path, asked: list[tuple[str, int]]
+) -> None:
+    variants: dict[str, list[str]] = {"plain": []}
+    run_sweep(write_sweep(tmp_path, seeds=[0], variants=variants, **EASY | {"lengths": [2, 4]}))
+    out = tmp_path / "runs" / "sweep-mine" / "results.csv"
+    seen: list[list[int]] = []
+    path = write_sweep(tmp_path, seeds=[0], variants=variants, **EASY | {"lengths": [2, 3, 4]})
+    run_sweep(path, advance=lambda *call: seen.append([row.length for row in workflow._read(out)]))
+    assert seen == [[2, 4], [2, 3, 4], [2, 3, 4]]
+    assert asked.count(("001", 4)) <= 1  # 0, where nothing was right before
+
+
 def test_variants_of_one_configuration_share_a_run(tmp_path: Path, asked: list[tuple[str, int]]) -> None:
     outcome = run_sweep(write_sweep(tmp_path, variants={"one": [], "two": ["model.heads=2"]}, seeds=[0], **EASY))
     assert {row.run for row in outcome.results} == {str(tmp_path / "runs" / "001")}
@@ -210,6 +223,8 @@ def test_a_training_that_cannot_go_on_does_not_stop_the_others(tmp_path: Path, m
     assert [member.seed for member in outcome.failures] == [0]
     assert [row.seed for row in outcome.results] == [1]
     assert warnings == ["plain, reverse, seed 0: the loss is nan"]
+    assert outcome.table is not None
+    assert "| plain (1 of 2 seeds failed) | " in outcome.table.read_text()  # and not a mean of fewer without a word
     nothing = run_sweep(write_sweep(tmp_path, variants=variants, seeds=[0], **EASY))
     assert (nothing.results, nothing.table, nothing.plot) == ([], None, None)
 

@@ -63,7 +63,7 @@ def test_the_base_is_beside_the_file_or_in_the_working_directory(tmp_path: Path,
 
 def test_shared_assignments_may_have_a_name(tmp_path: Path) -> None:
     path = write_sweep(tmp_path, variants=None)
-    path.write_text(path.read_text() + "variants: {one: &one [train.lr=1], two: [*one, seed=1]}")
+    path.write_text(path.read_text() + "variants: {one: &one [train.lr=1], two: [*one, train.steps=1]}")
     lrs = {member.variant: member.config.train.lr for member in read_sweep(path).members}
     assert lrs == {"one": 1, "two": 1}
 
@@ -87,9 +87,12 @@ def test_shared_assignments_may_have_a_name(tmp_path: Path) -> None:
         ({"seeds": [-1]}, ["seeds.0 is -1"]),
         ({"lengths": []}, ["lengths is []"]),
         ({"lengths": [31]}, ["lengths: The sequence has 31 symbols; this model takes 1 to 30"]),
-        ({"sequences": 1_000_000, "lengths": [30, 1_000_000]}, ["lengths, with 5 symbols: Drawing 1,000,000 sequences"]),
+        ({"sequences": 10, "lengths": [30, 1_000_000]}, ["lengths: The sequence has 1,000,000 symbols"]),
         ({"sequences": "many"}, ["sequences is 'many'"]),
         ({"rules": ["revers"]}, ["rules.0 is 'revers'"]),
+        ({"variants": {"a": ["seed=7"]}}, ["seed is set, and seeds is the field for it"]),
+        ({"set": ["seed=7"]}, ["seed is set"]),
+        ({"rules": ["copy"], "variants": {"a": ["task.rule=sort"]}}, ["task.rule is set, and rules names some"]),
         ({"variants": {"a": ["data.test=1000000"]}}, ["variant 'a': data.test asks for 1,000,000"]),
         # all at once:
         ({"seeds": [], "x": 1, "variants": {"a": ["train.lr=no"], "b": 3}}, ["seeds", "x", "variant 'a'", "variants.b"]),
