@@ -18,7 +18,7 @@ from common import FAST, SMALL, Plan, Result, interleaved, process, random_rows,
 
 from seqrev.config import load_config
 from seqrev.data.dataset import load_split, write_dataset
-from seqrev.data.sequences import read_sequences
+from seqrev.data.lines import read_sequences
 from seqrev.inference.search import decode
 from seqrev.model.transformer import Transformer
 from seqrev.training.step import train_step

@@ -14,7 +14,7 @@ from seqrev.errors import InputError, UsageError
 from seqrev.system.files import read_regular
 from seqrev.system.safe_yaml import LARGEST_TEXT, parse_yaml
 from seqrev.system.text import shorten
-from seqrev.task import RuleName
+from seqrev.task import RuleName, answer_length
 
 HINT = "the table of all fields in docs/configuration.md, or configs/small.yaml as an example"
 MOST_PROBLEMS = 20  # in one message
@@ -47,13 +47,19 @@ class TaskConfig(_Section):
     """What is to be learned."""
 
     rule: RuleName = _field(
-        "reverse", "What to answer: the symbols in reverse, copy, sort, rotate (by one), swap (neighbours), odd_first."
+        "reverse",
+        "What to answer: the symbols in reverse, copy, sort, rotate (by one), swap (neighbours), odd_first, repeat (each "
+        "twice), or pairs (what `generate --from` was given).",
     )
-    symbols: StrictInt = _field(
-        10, "How many symbols: 0 to symbols - 1; the vocabulary has three more.", ge=2, le=1_000_000
-    )
+    symbols: StrictInt = _field(10, "How many: 0 to symbols - 1; the vocabulary has three more.", ge=2, le=1_000_000)
     min_length: Million = _field(1, "Symbols in the shortest sequence.")
     max_length: Million = _field(10, "Symbols in the longest sequence. Lengths are drawn uniformly.")
+    max_answer: Million | None = _field(None, "Of pairs, symbols in the longest answer; null: what the rule gives.")
+
+    @property
+    def longest_answer(self) -> int:
+        """Symbols in the longest answer."""
+        return self.max_answer or answer_length(self.max_length, self.rule)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -133,9 +139,7 @@ class TrainConfig(_Section):
     schedule: Literal["linear", "cosine", "constant"] = _field(
         "linear", "How the learning rate falls after that: linear, cosine, or constant (not at all)."
     )
-    noise_warmup_steps: StrictInt = _field(
-        0, "Steps over which model.attention_noise rises from zero.", ge=0, le=1_000_000_000
-    )
+    noise_warmup_steps: StrictInt = _field(0, "Steps in which attention_noise rises from zero.", ge=0, le=1_000_000_000)
     max_grad_norm: Number = _field(1.0, "Gradients are clipped to this L2 norm over all weights; 0: no clipping.", ge=0)
     ema_decay: Probability = _field(
         0.0,
@@ -145,9 +149,7 @@ class TrainConfig(_Section):
         0.0, "Share of the symbols that the decoder reads in training that are replaced by random ones."
     )
     validate_every: Count = _field(250, "Steps between validations; each also saves a checkpoint.")
-    stop_at: PositiveShare | None = _field(
-        None, "End at the first validation whose exact match is at least this; null: take all steps."
-    )
+    stop_at: PositiveShare | None = _field(None, "End at the first validation with this exact match; null: take all steps.")
     log_every: Count = _field(10, "Steps between the training losses in metrics.jsonl.")
     precision: Literal["float32", "bfloat16"] = _field(
         "float32", "Of the matrix products of a training step: float32, or bfloat16, which is for GPUs."
@@ -178,15 +180,16 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        longest, most, spread = self.task.max_length + 2, self.model.max_positions, self.model.random_positions
+        longest = max(self.task.max_length, self.task.longest_answer) + 2
+        most, spread = self.model.max_positions, self.model.random_positions
         if longest > most:
-            raise ValueError(f"task.max_length and two more ({longest}) is more than model.max_positions, which is {most}")
+            raise ValueError(f"the longest sequence and two more ({longest}) is more than model.max_positions ({most})")
         if 0 < spread < longest:
-            raise ValueError(
-                f"model.random_positions is {spread}, less than task.max_length and two more ({longest}), not 0"
-            )
-        if spread and self.model.positions == "learned":
-            raise ValueError("model.random_positions does not go with learned positions")
+            raise ValueError(f"model.random_positions is {spread}, less than the longest sequence and two more ({longest})")
+        if spread and (self.model.positions == "learned" or self.task.rule in ("repeat", "pairs")):
+            raise ValueError("model.random_positions does not go with learned positions, nor with repeat or pairs")
+        if self.data.stream and self.task.rule == "pairs":
+            raise ValueError("data.stream does not go with task.rule=pairs, of which there are only those given")
         return self
 
 

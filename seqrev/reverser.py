@@ -111,7 +111,7 @@ def load(run: str | Path | Run, device: str = "auto") -> Reverser:
         except InputError as error:
             problems.append(str(error))
             continue
-        model = Transformer(config.model, vocabulary, config.task.rule)
+        model = Transformer(config.model, vocabulary, config.task.rule, config.task.max_answer)
         load_weights(model, weights)
         return Reverser(config, model.to(target).eval(), run, checkpoint, problems)
     raise InputError(" ".join([f"No checkpoint of {run} can be used.", *problems]), f"seqrev train --run {run}")

@@ -6,7 +6,7 @@ special tokens come first, so symbol ``s`` has the id ``s + 3``, and ten symbols
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from seqrev.errors import UsageError
 from seqrev.system.text import shorten
 
 Array = NDArray[np.integer]
+Length = TypeVar("Length", int, Array)
 
 PAD, BOS, EOS = 0, 1, 2
 FIRST_SYMBOL = 3
@@ -22,7 +23,7 @@ ENDED = -1  # fills an array of symbols where a shorter sequence has ended
 EXTRAPOLATE_LONGEST = 131_070  # symbols that the model of configs/extrapolate.yaml takes
 
 
-RuleName = Literal["reverse", "copy", "sort", "rotate", "swap", "odd_first"]
+RuleName = Literal["reverse", "copy", "sort", "rotate", "swap", "odd_first", "repeat", "pairs"]
 
 
 def _odd_first(sources: Array) -> Array:
@@ -36,9 +37,9 @@ def _swap(sources: Array) -> Array:
     return positions
 
 
-# Which source symbol is emitted at each step: from symbols, ``[..., length]``, to their indices, ``[..., length]``, or only
-# ``[length]`` where they do not depend on the symbols. Nothing else knows what a rule does; a new one is a line
-# here, and its name above.
+# Which source symbol is emitted at each step: from symbols, ``[..., length]``, to their indices, ``[..., steps]``, or only
+# ``[steps]`` where they do not depend on the symbols. Nothing else knows what a rule does; a new one is a line
+# here, and its name above. (``pairs`` is no rule: the answers are those that somebody gave.)
 RULES: Mapping[RuleName, Callable[[Array], Array]] = {
     "reverse": lambda sources: np.arange(sources.shape[-1])[::-1],
     "copy": lambda sources: np.arange(sources.shape[-1]),
@@ -46,18 +47,31 @@ RULES: Mapping[RuleName, Callable[[Array], Array]] = {
     "rotate": lambda sources: np.roll(np.arange(sources.shape[-1]), -1),  # the first symbol goes to the end
     "swap": _swap,  # each symbol changes places with its neighbour; of an odd number, the last one stays
     "odd_first": _odd_first,  # the first, third, fifth, … symbol, then the second, fourth, …
+    "repeat": lambda sources: np.arange(sources.shape[-1]).repeat(2),  # each symbol twice
 }
+
+
+def _indices(sources: Array, rule: RuleName) -> Array:
+    if rule not in RULES:
+        raise UsageError("What the answers are is known of the given pairs only.", "seqrev evaluate --split test")
+    return RULES[rule](sources)
+
+
+def answer_length(length: Length, rule: RuleName) -> Length:
+    """Symbols in the answer to so many symbols; of ``pairs``, which nobody knows, as many."""
+    return 2 * length if rule == "repeat" else length
 
 
 def alignment(sources: Array, rule: RuleName) -> Array:
     """Which source symbol is emitted at each step, and so where a model that has learned the rule has to look.
 
-    From symbols, ``[..., length]``, to indices into their last axis, ``[..., length]``.
+    From symbols, ``[..., length]``, to indices into their last axis, ``[..., steps]``. Raises ``UsageError`` for ``pairs``.
 
     >>> alignment(np.array([4, 8, 2, 9]), "reverse").tolist()
     [3, 2, 1, 0]
     """
-    return np.broadcast_to(RULES[rule](sources), sources.shape)
+    indices = _indices(sources, rule)
+    return np.broadcast_to(indices, (*sources.shape[:-1], indices.shape[-1]))
 
 
 def alignment_name(rule: RuleName) -> str:
@@ -66,19 +80,21 @@ def alignment_name(rule: RuleName) -> str:
 
 
 def apply_rule(sources: Array, rule: RuleName) -> Array:
-    """What the model should answer, ``[..., longest]``; rows may be filled up with ``ENDED``.
+    """What the model should answer, ``[..., steps]``; rows may be filled up with ``ENDED``.
+
+    Raises ``UsageError`` for ``pairs``.
 
     >>> apply_rule(np.array([[4, 8, 2, 9], [7, 1, -1, -1]]), "reverse").tolist()
     [[9, 2, 8, 4], [1, 7, -1, -1]]
     """
     lengths = (sources != ENDED).sum(axis=-1)
     if not (lengths == sources.shape[-1]).all():
-        answers = np.full_like(sources, ENDED)
+        answers = np.full((*sources.shape[:-1], answer_length(sources.shape[-1], rule)), ENDED, sources.dtype)
         for length in np.unique(lengths).tolist():
             rows = lengths == length
-            answers[rows, :length] = apply_rule(sources[rows, :length], rule)
+            answers[rows, : answer_length(length, rule)] = apply_rule(sources[rows, :length], rule)
         return answers
-    indices = RULES[rule](sources)
+    indices = _indices(sources, rule)
     if indices.ndim == 1 < sources.ndim:  # the same for every sequence: ten times as fast
         return sources.take(indices, axis=-1)
     return np.take_along_axis(sources, indices, axis=-1)

@@ -89,20 +89,26 @@ class Console:
 
 
 def align(columns: Mapping[str, str], rows: Iterable[Iterable[object]]) -> list[str]:
-    """The lines of a table; each column has a format, for what is not text.
+    """The lines of a table; each column has a format, for what is not text. What is not known, None or NaN, is ``-``.
 
     Columns are aligned to the right, and those whose format is ``<`` to the left.
     """
     lines = [list(columns)]
     for row in rows:
         cells = zip(row, columns.values(), strict=True)
-        lines.append([printable(cell) if isinstance(cell, str) else format(cell, form) for cell, form in cells])
+        lines.append([_cell(value, form) for value, form in cells])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     kinds = list(zip(widths, (">" if form != "<" else form for form in columns.values()), strict=True))
     return [
         "  ".join(f"{cell:{side}{width}}" for cell, (width, side) in zip(line, kinds, strict=True)).rstrip()
         for line in lines
     ]
+
+
+def _cell(value: object, form: str) -> str:
+    if isinstance(value, str):
+        return printable(value)
+    return "-" if value is None or value != value else format(value, form)  # NaN is not itself
 
 
 def fits(lines: Iterable[str]) -> bool:

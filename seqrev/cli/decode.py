@@ -60,7 +60,7 @@ def command(
 
 def _read(file: Path | None, model: "Reverser") -> Iterator[list[int]]:
     """The sequences of a file, or of standard input, one a line."""
-    from seqrev.data.sequences import parse_lines
+    from seqrev.data.lines import parse_lines
 
     name, hint = "Standard input", "seqrev decode 4 8 2 9"
     if file is not None:
@@ -69,7 +69,8 @@ def _read(file: Path | None, model: "Reverser") -> Iterator[list[int]]:
         raise InputError("There is no standard input; one sequence a line was expected.", hint)
     try:
         with nullcontext(sys.stdin.buffer) if file is None else open_regular(file, EXPECTED, hint) as stream:
-            yield from parse_lines(stream, name, model.config.task, model.longest_source, hint)
+            for line in parse_lines(stream, name, model.config.task, model.longest_source, hint):
+                yield line.source
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror or error}.", hint) from None
 

@@ -145,9 +145,11 @@ def _print(console: Console, report: dict[str, Any], rule: RuleName) -> None:
         rows.append((row[first], row["sequences"], *shares, *row["errors"].values()))
     console.table(columns, rows)
     for score in report.get("anti_diagonal", ())[:1]:
-        console.data(
-            f"{alignment_name(rule)} (head mean, last decoder layer): mass {score['mass']:.3f}, hit {score['hit']:.3f}"
-        )
+        if score["mass"] is not None:
+            found = f"mass {score['mass']:.3f}, hit {score['hit']:.3f}"
+            console.data(f"{alignment_name(rule)} (head mean, last decoder layer): {found}")
+    if report.get("other_rule"):
+        console.note(f"Note: the targets of the file are not those of the rule that was learned, {rule}.")
     if "score" in report:
         console.data(f"score (mean over the lengths of the token accuracy): {report['score']:.4f}")
 

@@ -1,12 +1,25 @@
 """``seqrev generate``: open a run folder and fill its dataset."""
 
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
 from seqrev.cli.console import Console
 from seqrev.cli.options import ConfigFile, Json, RunsDir, Seed, Set
 from seqrev.system.signals import stop_requests
 
 
 def command(
-    config: ConfigFile = None, set_: Set = None, seed: Seed = None, runs_dir: RunsDir = None, json: Json = False
+    config: ConfigFile = None,
+    from_: Annotated[
+        Path | None,
+        Option("--from", metavar="FILE", help="Your own pairs: source, tab, target; or JSONL rows with src and tgt."),
+    ] = None,
+    set_: Set = None,
+    seed: Seed = None,
+    runs_dir: RunsDir = None,
+    json: Json = False,
 ) -> None:
     """Open a new run and write its dataset.
 
@@ -16,10 +29,14 @@ def command(
     from seqrev.workflows import generate as workflow
 
     console = Console(json)
-    run = workflow.new_run(load_config(config, set_ or (), seed), runs_dir)
+    wanted, rows = load_config(config, set_ or (), seed), None
+    if from_ is None:
+        run = workflow.new_run(wanted, runs_dir)
+    else:
+        run, rows = workflow.new_run_of_pairs(from_, wanted, runs_dir)
     with stop_requests() as stop, console.progress("sequences") as progress:
         stop.hint = f"seqrev train --run {run}"
-        manifest = workflow.generate(run, progress.update)
+        manifest = workflow.generate(run, progress.update, rows)
     sequences = {split: entry["rows"] for split, entry in manifest["splits"].items()}
     console.line(f"{run.data}: " + ", ".join(f"{count:,} {split}" for split, count in sequences.items()))
     columns = ["length", *sequences]

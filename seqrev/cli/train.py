@@ -110,7 +110,8 @@ def _report(console: Console, summary: "TrainingSummary", trained: bool) -> None
     text = "validation: exact match {exact_match:.4f}, token accuracy {token_accuracy:.4f}, loss {loss:.2g}"
     console.data(text.format(**result))
     name = alignment_name(run.config().task.rule)
-    console.data(f"{name} (head mean, test sequences): mass {score.mass:.3f}, hit {score.hit:.3f}")
+    if not math.isnan(score.mass):
+        console.data(f"{name} (head mean, test sequences): {score.describe()}")
     console.line("pictures: " + ", ".join(map(str, summary.pictures)))
     console.document({"run": str(run), "steps": steps, "validation": result, "seconds": seconds})
 

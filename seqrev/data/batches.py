@@ -6,8 +6,8 @@ import numpy as np
 
 from seqrev.config import Config
 from seqrev.data.sampling import EPOCH, WINDOW, available_lengths, stream_lengths, stream_rows
-from seqrev.data.sequences import Sequences, smallest_integers
-from seqrev.task import Array
+from seqrev.data.sequences import Pairs, Sequences, smallest_integers, targets_of
+from seqrev.task import Array, answer_length
 
 BATCHES_IN_A_WINDOW = 16  # whose rows are sorted by length together, with ``train.group_by_length``
 ALL = slice(None)
@@ -39,6 +39,20 @@ class Batches:
     def lengths(self, step: int, part: slice = ALL) -> Array:
         """The lengths of rows ``part`` of batch ``step`` (from 0)."""
         return self._places(step)[1][part]
+
+    def tokens(self, step: int) -> int:
+        """Target tokens of batch ``step``, ``<EOS>`` included."""
+        places, lengths = self._places(step)
+        if isinstance(self._dataset, Pairs):
+            return int(self._dataset.targets.lengths[self._indices(places)].sum()) + self._size
+        return answer_length(int(lengths.sum()), self._task.rule) + self._size
+
+    def targets(self, step: int, part: slice = ALL) -> Array | None:
+        """Answers that were given to rows ``part`` of batch ``step``, as ``rows`` has them; None: the rule gives them."""
+        if not isinstance(self._dataset, Pairs):
+            return None
+        rows = self._indices(self._places(step)[0][part])
+        return targets_of(self._dataset, rows, self._dataset.padded[rows], self._task.rule)
 
     def rows(self, step: int, part: slice = ALL) -> Array:
         """Rows ``part`` of batch ``step`` (from 0): symbols, ``[rows, longest]``, filled up with ``ENDED``."""

@@ -11,11 +11,13 @@ import numpy as np
 
 from seqrev.config import Config, TaskConfig
 from seqrev.data.jsonl import read_jsonl, to_jsonl
+from seqrev.data.lines import read_sequences
 from seqrev.data.sampling import check_possible, draw_split
-from seqrev.data.sequences import Sequences, read_sequences
+from seqrev.data.sequences import Pairs, Sequences, answers_to
 from seqrev.data.splits import Split, hash_rows, split_sizes
 from seqrev.errors import InputError, UsageError
 from seqrev.system.files import atomic_open, make_folder, open_regular, read_json, sha256_of, storage_errors, write_json
+from seqrev.task import RuleName
 
 
 def write_dataset(
@@ -100,7 +102,11 @@ class _HeldOut:
 
 
 def load_split(folder: Path, split: Split, config: Config) -> Sequence[list[int]]:
-    """The source sequences of a split, in order; raise ``InputError`` if it is missing, damaged or does not fit."""
+    """The source sequences of a split, in order, with their answers if those were given (``Pairs``).
+
+    Raises:
+        InputError: it is missing, damaged or does not fit.
+    """
     hint, task, rows = "seqrev generate", config.task, split_sizes(config).get(split, 0)
     splits = read_json(folder / "manifest.json").get("splits")
     entry = splits.get(split) if isinstance(splits, dict) else None
@@ -109,13 +115,28 @@ def load_split(folder: Path, split: Split, config: Config) -> Sequence[list[int]
         raise InputError(f"The dataset in {folder} has no {split} split.", hint)
     with open_regular(path, "a split of the dataset", hint, follow=False) as file:
         size = os.fstat(file.fileno()).st_size
-        longest_row = 2 * task.max_length * (len(str(task.symbols)) + 2) + len('{"src": [], "tgt": []}\n')
+        most = task.max_length + task.longest_answer
+        longest_row = most * (len(str(task.symbols)) + 2) + len('{"src": [], "tgt": []}\n')
         if size > 2 * longest_row * rows:  # somebody else may have written more spaces
             raise InputError(f"{path} is larger than a {split} split of this configuration can be.", hint)
         if size != entry.get("bytes") or sha256_of(path) != entry.get("sha256"):
             raise InputError(f"{path} is damaged: its size or SHA-256 is not the one in manifest.json.", hint)
         own = read_jsonl(file, rows, task.max_length, task.symbols, task.rule)
     try:
-        return own or read_sequences(path, task, config.model.max_positions - 2)
+        return own or _judged(read_sequences(path, task, config.model.max_positions - 2), task.rule)
     except UsageError as error:
         raise InputError(f"{path} does not fit the configuration of its run: {error}", hint) from None
+
+
+def _judged(rows: Sequence[Sequence[int]], rule: RuleName) -> Sequence[list[int]]:
+    """Rows whose targets are there if they must be, and else are what the rule makes of the sources."""
+    sources = [list(row) for row in rows]
+    if rule == "pairs":
+        if not isinstance(rows, Pairs):
+            raise UsageError('"tgt" is missing, which the rule pairs needs.')
+        return rows
+    if isinstance(rows, Pairs):
+        for number, (target, expected) in enumerate(zip(rows.targets, answers_to(sources, rule), strict=True), start=1):
+            if target != expected:
+                raise UsageError(f'Line {number}: "tgt" is not what the rule {rule} makes of "src".')
+    return sources

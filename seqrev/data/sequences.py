@@ -1,18 +1,12 @@
-"""Sequences of different lengths as one array, and as lines of text that people write."""
+"""Sequences of different lengths as one array, and the answers to them."""
 
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import BinaryIO, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqrev.config import TaskConfig
-from seqrev.errors import InputError, UsageError
-from seqrev.system.files import open_regular, read_lines
-from seqrev.system.text import shorten
-from seqrev.task import ENDED, Array, apply_rule, check_sequence, parse_sequence
+from seqrev.task import ENDED, Array, RuleName, apply_rule
 
 
 class Sequences(Sequence[list[int]]):
@@ -50,6 +44,64 @@ class Sequences(Sequence[list[int]]):
         return len(self.padded)
 
 
+class Pairs(Sequences):
+    """Sequences, each with the answer that somebody gave to it. As a list, it is the list of the sources."""
+
+    def __init__(self, sources: Sequences, targets: Sequences) -> None:
+        super().__init__(sources.padded, sources.lengths)
+        self.targets = targets
+        """The answers, in the same order."""
+
+    @overload
+    def __getitem__(self, index: int) -> list[int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Pairs": ...
+    def __getitem__(self, index: int | slice) -> "list[int] | Pairs":
+        if isinstance(index, slice):
+            return self.pick(np.arange(len(self))[index])
+        return super().__getitem__(index)
+
+    def pick(self, rows: NDArray[np.integer]) -> "Pairs":
+        """Some of the pairs, in this order."""
+        return Pairs(Sequences(self.padded[rows]), Sequences(self.targets.padded[rows]))
+
+    @classmethod
+    def from_pairs(cls, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], symbols: int) -> "Pairs":
+        """Of ``(source, target)``, symbols; at least one pair."""
+        sources, targets = zip(*pairs, strict=True)
+        return cls(Sequences.from_lists(sources, symbols), Sequences.from_lists(targets, symbols))
+
+
+def pick(sequences: Sequence[Sequence[int]], rows: Sequence[int]) -> Sequence[Sequence[int]]:
+    """Some of the sequences, in this order, with the answers that were given to them."""
+    if isinstance(sequences, Pairs):
+        return sequences.pick(np.array(rows, dtype=np.intp))
+    return [sequences[row] for row in rows]
+
+
+def answers_to(sources: Sequence[Sequence[int]], rule: RuleName) -> list[list[int]]:
+    """What should be answered: as it was given, or else by a rule, all sequences of a length at once.
+
+    Raises:
+        UsageError: the answers were not given, and the rule is ``pairs``.
+    """
+    if isinstance(sources, Pairs):
+        return list(sources.targets)
+    answers: list[list[int]] = [[] for _ in sources]
+    for indices, group in group_by_length(sources):
+        for index, answer in zip(indices.tolist(), apply_rule(group, rule).tolist(), strict=True):
+            answers[index] = answer
+    return answers
+
+
+def targets_of(sources: Sequence[Sequence[int]], rows: NDArray[np.integer], chunk: Array, rule: RuleName) -> Array:
+    """The same for some ``rows`` of the sources, which are ``chunk``: ``[rows, longest]``, filled up with ``ENDED``."""
+    if not isinstance(sources, Pairs):
+        return apply_rule(chunk, rule)
+    targets: Array = sources.targets.padded[rows][:, : sources.targets.lengths[rows].max()]
+    return targets
+
+
 def smallest_integers(symbols: int) -> np.dtype[np.integer]:
     """The smallest integers that have all symbols, and ``ENDED``."""
     return np.min_scalar_type(-symbols)
@@ -76,52 +128,13 @@ def group_by_length(sequences: Sequence[Sequence[int]]) -> Iterator[tuple[NDArra
             yield indices, np.array([sequences[index] for index in indices.tolist()])
 
 
-def read_sequences(path: Path, task: TaskConfig, longest: int = 10_000_000) -> list[list[int]]:
-    """Read source sequences from a file; raise ``InputError`` if it cannot be read, and as ``parse_lines`` does."""
-    with open_regular(path, "a file with one sequence a line", "seqrev evaluate --split test") as file:
-        return list(parse_lines(file, str(path), task, longest))
-
-
-def parse_lines(file: BinaryIO, name: str, task: TaskConfig, longest: int, hint: str = "") -> Iterator[list[int]]:
-    """The sequence of each line: ``4 8 2 9``, or a JSON row with ``src`` (and ``tgt``, checked).
-
-    Raises:
-        InputError: there is no line, or one is not text, or far too long.
-        UsageError: a line is not a sequence over the vocabulary; the message has its number.
-    """
-    number, bytes_of_a_line = 0, 100_000 + 25 * longest  # at most, for source and target
-    for number, line in enumerate(read_lines(file, name, bytes_of_a_line), start=1):
-        try:
-            text = line.decode()
-            if text.lstrip().startswith("{"):
-                sequence = _parse_row(text, task, longest)
-            else:
-                sequence = parse_sequence(text, task.symbols, longest)
-        except UnicodeDecodeError:
-            raise InputError(f"{name} is not text: line {number} is not UTF-8.") from None
-        except UsageError as error:
-            raise UsageError(f"Line {number}: {error}", error.hint) from None
-        yield sequence
-    if number == 0:
-        raise InputError(f"{name} is empty; one sequence a line was expected.", hint)
-
-
-def _parse_row(line: str, task: TaskConfig, longest: int) -> list[int]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        raise UsageError('This is not valid JSON; {"src": [4, 8, 2, 9]} was expected.') from None
-    source = row.get("src")
-    if not isinstance(source, list) or not all(type(symbol) is int for symbol in source):
-        raise UsageError('"src" must be a list of whole numbers, as in {"src": [4, 8, 2, 9]}.')
-    check_sequence(source, task.symbols, longest)
-    if "tgt" in row and row["tgt"] != apply_rule(np.array(source), task.rule).tolist():
-        raise UsageError(f'"tgt" is not what the rule {task.rule} makes of "src" ({shorten(source)}).')
-    return source
-
-
 def example(sequences: Sequence[Sequence[int]], at_most: int = 20) -> list[int]:
-    """The first of the longest sequences that a picture has room for, or else of the shortest; shown as an example."""
+    """The sequence of ``example_row``, to be shown."""
+    return list(sequences[example_row(sequences, at_most)])
+
+
+def example_row(sequences: Sequence[Sequence[int]], at_most: int = 20) -> int:
+    """Where the first of the longest sequences is that a picture has room for, or else of the shortest."""
     lengths = [len(sequence) for sequence in sequences]
     wanted = max((length for length in lengths if length <= at_most), default=min(lengths))
-    return list(sequences[lengths.index(wanted)])
+    return lengths.index(wanted)

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from seqrev.data.sequences import group_by_length
+from seqrev.data.sequences import answers_to, pick
 from seqrev.errors import UsageError
 from seqrev.inference.batching import Sources
 from seqrev.inference.search import Hypothesis, decode
 from seqrev.inference.teacher_forcing import teacher_forced
 from seqrev.model.transformer import Transformer
 from seqrev.system.text import shorten
-from seqrev.task import EOS, FIRST_SYMBOL, RuleName, apply_rule
+from seqrev.task import EOS, FIRST_SYMBOL, RuleName
 
 ErrorKind = Literal["early_stop", "overrun", "wrong_token"]  # <EOS> too early, too late or never, or another token
 Protocol = Literal["free", "length-given", "teacher-forced", "chomsky"]
@@ -146,9 +146,9 @@ def greedy_answers(
     ``forced``: of ``teacher_forced``, on the same sources, with the same ``length_given``.
     """
     answers = list(forced)
-    pairs = zip(_expected(sources, model.rule), forced, strict=True)
+    pairs = zip(answers_to(sources, model.rule), forced, strict=True)
     wrong = [index for index, (expected, answer) in enumerate(pairs) if error_kind(expected, answer) is not None]
-    for index, answer in zip(wrong, decode(model, [sources[index] for index in wrong], 1, length_given), strict=True):
+    for index, answer in zip(wrong, decode(model, pick(sources, wrong), 1, length_given), strict=True):
         answers[index] = answer
     return answers
 
@@ -156,12 +156,12 @@ def greedy_answers(
 def compare(
     sources: Sources, answers: Sequence[Hypothesis], rule: RuleName, count_end: bool = True, kept: int = KEPT_MISTAKES
 ) -> Evaluation:
-    """Count what is right and wrong in answers, by a rule.
+    """Count what is right and wrong in answers, by the answers that were given with the sources, or else by a rule.
 
     ``count_end``: whether ``<EOS>`` is among the tokens that count; ``kept``: how many mistakes are listed.
     """
     result = Evaluation(kept=kept)
-    for source, expected, answer in zip(sources, _expected(sources, rule), answers, strict=True):
+    for source, expected, answer in zip(sources, answers_to(sources, rule), answers, strict=True):
         kind = error_kind(expected, answer)
         right = sum(a == b for a, b in zip(expected, answer.output, strict=False))
         right += count_end and answer.finished and len(answer.output) == len(expected)
@@ -176,15 +176,6 @@ def compare(
         if kind is not None and len(result.mistakes) < kept:
             result.mistakes.append(Mistake(list(source), expected, answer.output, kind))
     return result
-
-
-def _expected(sources: Sources, rule: RuleName) -> list[list[int]]:
-    """What the task asks for, all sequences of a length at once."""
-    expected: list[list[int]] = [[] for _ in sources]
-    for indices, group in group_by_length(sources):
-        for index, answer in zip(indices.tolist(), apply_rule(group, rule).tolist(), strict=True):
-            expected[index] = answer
-    return expected
 
 
 def error_kind(expected: Sequence[int], answer: Hypothesis) -> ErrorKind | None:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seqrev.data.sequences import Sequences
+from seqrev.data.sequences import Sequences, answers_to
 from seqrev.errors import InputError
 from seqrev.inference.batching import Sources, buckets_for_decoding
 from seqrev.model.transformer import Transformer
-from seqrev.task import BOS, EOS, PAD, add_special_tokens, ids_to_symbols
+from seqrev.task import BOS, EOS, PAD, add_special_tokens, answer_length, ids_to_symbols
 
-MAX_EXTRA_TOKENS = 10  # that an answer may be longer than its source before it counts as endless
+MAX_EXTRA_TOKENS = 10  # that an answer may be longer than the task asks for before it counts as endless
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Hypothesis:
     output: list[int]
     """Symbols, without ``<EOS>``. (Teacher-forced, a special token where a symbol is due shows as a negative number.)"""
     finished: bool
-    """Whether the model emitted ``<EOS>`` by itself, before the answer was ten tokens longer than its source."""
+    """Whether the model emitted ``<EOS>`` by itself, before the answer was ten tokens longer than what the rule gives (of
+    given pairs: than the longest answer to train on)."""
     log_probability: float
     """Natural logarithm of the probability of this answer, ``<EOS>`` included (teacher-forced: of the right answer; with
     the length given: of its symbols)."""
@@ -38,22 +39,29 @@ def decode(model: Transformer, sources: Sources, beam: int = 1, length_given: bo
     Args:
         sources: of at most ``model.longest_source`` symbols each.
         beam: hypotheses kept for each source; 1 is greedy decoding.
-        length_given: end every answer at the length of its source instead of leaving the end to the model.
+        length_given: end every answer at the right length instead of leaving the end to the model.
 
     Raises:
         InputError: the probabilities are no numbers.
+        UsageError: the right length is not known.
     """
     answers: dict[int, Hypothesis] = {}
+    right = answers_to(sources, model.rule) if length_given else None
     for indices in buckets_for_decoding(sources, beam, model.vocabulary_size):
         some = Sequences.from_lists([sources[index] for index in indices], model.vocabulary_size)
         ids = torch.from_numpy(add_special_tokens(some.padded)).to(model.device)
-        extra = 0 if length_given else 1 + MAX_EXTRA_TOKENS
-        limits = [min(len(sources[index]) + extra, model.config.max_positions) for index in indices]
+        most = [len(right[index]) if right else _most_tokens(model, len(sources[index])) for index in indices]
+        limits = [min(tokens, model.config.max_positions) for tokens in most]
         found = beam_search(model, ids, limits, beam, length_given)
         if not all(math.isfinite(answer.log_probability) for answer in found):
             raise InputError("The model's probabilities are no numbers: its weights are too large.")
         answers.update(zip(indices, found, strict=True))
     return [answers[index] for index in range(len(sources))]
+
+
+def _most_tokens(model: Transformer, length: int) -> int:
+    """Of an answer to a source of so many symbols, ``<EOS>`` included, before it counts as endless."""
+    return (model.longest_answer or answer_length(length, model.rule)) + 1 + MAX_EXTRA_TOKENS
 
 
 @torch.inference_mode()

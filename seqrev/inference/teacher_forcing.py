@@ -2,14 +2,16 @@
 
 import functools
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from seqrev.data.sequences import targets_of
 from seqrev.inference.batching import Sources, block_for_forcing, chunks_by_length, rows_for_forcing
 from seqrev.inference.search import Hypothesis
 from seqrev.model.tensors import to_tensors
 from seqrev.model.transformer import Transformer
-from seqrev.task import EOS, FIRST_SYMBOL
+from seqrev.task import ENDED, EOS, FIRST_SYMBOL, PAD
 
 
 @torch.inference_mode()
@@ -26,21 +28,27 @@ def teacher_forced(
     """
     answers: dict[int, Hypothesis] = {}
     for indices, chunk in chunks_by_length(sources, functools.partial(rows_for_forcing, model)):
-        length = chunk.shape[1]
-        source, target = to_tensors(chunk, model.rule, model.device)
-        asked = target[:, 1 : length + 1 if length_given else length + 2]
-        block = block_for_forcing(model, len(chunk), length)
+        targets = targets_of(sources, np.array(indices), chunk, model.rule)
+        source, target = to_tensors(chunk, targets, model.device)
+        asked = target[:, 1:]
+        if length_given:
+            asked = asked.masked_fill(asked == EOS, PAD)[:, :-1]
+        block = block_for_forcing(model, len(chunk), max(chunk.shape[1], targets.shape[1]))
         chosen, scores = _force(model, source, target, asked, block, give_up)
-        for index, tokens, score in zip(indices, chosen.tolist(), scores.tolist(), strict=True):
+        lengths = (targets != ENDED).sum(axis=1).tolist()
+        for index, length, tokens, score in zip(indices, lengths, chosen.tolist(), scores.tolist(), strict=True):
             output = [token - FIRST_SYMBOL for token in tokens[:length]]  # a special token shows as negative
-            answers[index] = Hypothesis(output, length_given or tokens[length:] == [EOS], score)
+            answers[index] = Hypothesis(output, length_given or tokens[length : length + 1] == [EOS], score)
     return [answers[index] for index in range(len(sources))]
 
 
 def _force(
     model: Transformer, source: Tensor, target: Tensor, asked: Tensor, block: int, give_up: bool
 ) -> tuple[Tensor, Tensor]:
-    """The most probable tokens, ``[rows, asked]`` or fewer, and the log-probability of those asked for, ``[rows]``."""
+    """The most probable tokens, ``[rows, asked]`` or fewer, and the log-probability of those asked for, ``[rows]``.
+
+    ``asked``: ids, ``[rows, asked]``; ``<PAD>`` is not asked for.
+    """
     memory = model.encode(source, padded=False)
     cache = model.new_cache(single_query=False) if asked.shape[1] > block else None
     right = torch.ones(len(source), dtype=torch.bool, device=source.device)
@@ -49,9 +57,10 @@ def _force(
         labels = asked[:, start : start + block]
         logits = model.decode(target[:, start : start + labels.shape[1]], memory, cache)
         log_probabilities = logits.float().log_softmax(-1)
-        scores += log_probabilities.gather(-1, labels[..., None]).sum((1, 2))
+        real = labels != PAD
+        scores += (log_probabilities.gather(-1, labels[..., None])[..., 0] * real).sum(1)
         chosen.append(log_probabilities.argmax(-1))
-        right &= (chosen[-1] == labels).all(-1)
+        right &= ((chosen[-1] == labels) | ~real).all(-1)
         if give_up and not right.any():
             break
     return torch.cat(chosen, dim=1), scores

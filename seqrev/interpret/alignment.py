@@ -1,6 +1,7 @@
 """How well attention is aligned with the rule: for reversal, how good an anti-diagonal a map of cross-attention is."""
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from seqrev.data.sequences import indices_by_length, targets_of
 from seqrev.errors import UsageError
 from seqrev.inference.batching import Sources, chunks_by_length, rows_for_maps
 from seqrev.interpret.attention_kinds import check_layer_and_head
 from seqrev.model.tensors import to_tensors
 from seqrev.model.transformer import AttentionMaps, Transformer
-from seqrev.task import Array, RuleName, alignment
+from seqrev.task import ENDED, Array, RuleName, alignment
 
 Weights = NDArray[np.float32]
 
@@ -27,17 +29,26 @@ class AntiDiagonal:
     head: int | None
     """None for the mean over the heads."""
     mass: float
-    """Mean weight that a content row puts on the source position of the token it should emit; 1 is all of it."""
+    """Mean weight that a content row puts on the source position of the token it should emit; 1 is all of it. NaN: there
+    is no rule that would say where (``pairs``)."""
     hit: float
     """Share of content rows whose largest weight is there."""
 
+    def describe(self, digits: int = 3) -> str:
+        """In words."""
+        mass, hit = ("-" if math.isnan(value) else f"{value:.{digits}f}" for value in (self.mass, self.hit))
+        return f"mass {mass}, hit {hit}"
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; ``head`` is null for the mean."""
-        return asdict(self)
+        """Plain values; ``head`` is null for the mean, and what is not known is null."""
+        return {name: None if value != value else value for name, value in asdict(self).items()}  # NaN is not itself
 
 
 def aligned_positions(sources: Array, rule: RuleName) -> Array:
-    """The source position where the rule looks at each step, of symbols ``[..., length]``; position 0 is ``<BOS>``."""
+    """The source position where the rule looks at each step, of symbols ``[..., length]``; position 0 is ``<BOS>``.
+
+    Raises ``UsageError`` for ``pairs``, of which nobody knows it.
+    """
     positions: Array = alignment(sources, rule) + 1
     return positions
 
@@ -52,11 +63,14 @@ def mass_and_hit(weights: Weights, wanted: NDArray[np.integer]) -> tuple[Weights
     return mass, weights.argmax(axis=-1) == index
 
 
-def alignment_scores(layer: int, weights: Weights, wanted: NDArray[np.integer]) -> list[AntiDiagonal]:
+def alignment_scores(layer: int, weights: Weights, wanted: NDArray[np.integer] | None) -> list[AntiDiagonal]:
     """Scores of a layer: the mean over its heads first, then each head.
 
-    ``weights``: ``[batch, head, tgt, src]``; ``wanted``: where each of the first rows should look, ``[batch, rows]``.
+    ``weights``: ``[batch, head, tgt, src]``; ``wanted``: where each of the first rows should look, ``[batch, rows]``; None:
+    nobody knows.
     """
+    if wanted is None:
+        return [AntiDiagonal(layer, head or None, math.nan, math.nan) for head in range(weights.shape[1] + 1)]
     weights = weights[:, :, : wanted.shape[1]]
     if not wanted.size:  # an empty answer looks nowhere
         return [AntiDiagonal(layer, head or None, 0.0, 0.0) for head in range(weights.shape[1] + 1)]
@@ -74,19 +88,25 @@ def alignment_over(model: Transformer, sources: Sources, layer: int | None = Non
     layer = model.config.decoder_layers if layer is None else layer
     check_layer_and_head(model.config, "cross", layer)
     total, rows = np.zeros((model.config.heads + 1, 2)), 0
+    if model.rule == "pairs":
+        return alignment_scores(layer, np.zeros((1, model.config.heads, 1, 1), np.float32), None)
     for chunk, maps in teacher_forced_maps(model, sources):
-        scores = alignment_scores(layer, maps.cross[layer - 1].float().cpu().numpy(), aligned_positions(chunk, model.rule))
-        total += np.array([[score.mass, score.hit] for score in scores]) * chunk.size
-        rows += chunk.size
+        wanted = aligned_positions(chunk, model.rule)
+        scores = alignment_scores(layer, maps.cross[layer - 1].float().cpu().numpy(), wanted)
+        total += np.array([[score.mass, score.hit] for score in scores]) * wanted.size
+        rows += wanted.size
     return [AntiDiagonal(layer, head or None, *means) for head, means in enumerate((total / rows).tolist())]
 
 
 def teacher_forced_maps(model: Transformer, sources: Sources) -> Iterator[tuple[Array, AttentionMaps]]:
-    """Sources of one length at a time, ``[batch, length]``, and all maps while their right answers are given."""
+    """Sources of one length at a time, ``[batch, length]``, and all maps while right answers of one length are given."""
     if not sources:
         raise UsageError("There is no sequence to look at.")
-    for _, chunk in chunks_by_length(sources, functools.partial(rows_for_maps, model)):
-        source, target = to_tensors(chunk, model.rule, model.device)
-        with torch.inference_mode():
-            maps = model.attention_maps(source, target[:, :-1])
-        yield chunk, maps
+    for rows, chunk in chunks_by_length(sources, functools.partial(rows_for_maps, model)):
+        answers = targets_of(sources, np.array(rows), chunk, model.rule)
+        for _, some in indices_by_length((answers != ENDED).sum(axis=1)):
+            equal = answers[some]
+            source, target = to_tensors(chunk[some], equal[:, (equal != ENDED).all(axis=0)], model.device)
+            with torch.inference_mode():
+                maps = model.attention_maps(source, target[:, :-1])
+            yield chunk[some], maps

@@ -37,14 +37,16 @@ class Attention:
     """Tensors without gradient, each with a batch of one."""
 
     @property
-    def correct(self) -> bool:
-        """Whether the answer is what the task asks for, ``<EOS>`` included."""
+    def correct(self) -> bool | None:
+        """Whether the answer is what the task asks for, ``<EOS>`` included; None: there is no rule that would say it."""
+        if self.rule == "pairs":
+            return None
         return self.answer.finished and self.answer.output == apply_rule(np.array(self.source), self.rule).tolist()
 
     @property
     def verdict(self) -> str:
-        """``right`` or ``wrong``."""
-        return "right" if self.correct else "wrong"
+        """``right``, ``wrong`` or ``not judged``."""
+        return {True: "right", False: "wrong", None: "not judged"}[self.correct]
 
     @property
     def source_tokens(self) -> list[str]:
@@ -69,7 +71,11 @@ class Attention:
 
     @property
     def alignment(self) -> list[int]:
-        """The source position where the rule looks in each row of cross-attention; none for the row of ``<EOS>``."""
+        """The source position where the rule looks in each row of cross-attention; none for the row of ``<EOS>``, and none
+        at all where there is no rule.
+        """
+        if self.rule == "pairs":
+            return []
         positions: list[int] = aligned_positions(np.array(self.source), self.rule)[: len(self.answer.output)].tolist()
         return positions
 
@@ -95,7 +101,8 @@ class Attention:
             UsageError: there is no such layer.
         """
         layer = self.config.decoder_layers if layer is None else layer
-        return alignment_scores(layer, self.weights("cross", layer)[None], np.array([self.alignment], dtype=np.int64))
+        wanted = None if self.rule == "pairs" else np.array([self.alignment], dtype=np.int64)
+        return alignment_scores(layer, self.weights("cross", layer)[None], wanted)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """All maps and their labels, as they are saved with ``--arrays``: layers stacked, ``[layer, head, tgt, src]``."""

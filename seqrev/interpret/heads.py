@@ -29,10 +29,10 @@ class Head:
     hit: float | None
     entropy: float
     """Of a row's weights, in nats, the mean over rows: 0 is one position, ln n is n positions alike."""
-    offset: float
+    offset: float | None
     """How far right of its reference the largest weight is, in positions, the mean over rows. The reference is where
-    the rule looks; in self-attention, the position itself."""
-    distance: float
+    the rule looks; in self-attention, the position itself. None: there is no rule."""
+    distance: float | None
     """The same without sign, so that left and right do not cancel out."""
     exact_match_without: float
     """Exact match, free-running, without this head."""
@@ -61,13 +61,15 @@ def report_heads(model: Transformer, sources: Sources) -> HeadReport:
     Raises:
         UsageError: there is no sequence.
     """
-    answered = sources[:ANSWERED]
+    answered = sources[:ANSWERED]  # of pairs, with their answers
     heads = []
     for (kind, layer), means in _measure_all(model, sources).items():
-        for head, (mass, hit, entropy, offset, distance) in enumerate(means.tolist(), start=1):
+        for head, (mass, hit, entropy, *offsets) in enumerate(means.tolist(), start=1):
             with ablate_head(model, kind, layer, head):
                 without = evaluate(model, answered).overall.exact_match
-            mass, hit = (mass, hit) if kind == "cross" else (None, None)
+            known = kind != "cross" or model.rule != "pairs"
+            mass, hit = (mass, hit) if kind == "cross" and known else (None, None)
+            offset, distance = offsets if known else (None, None)
             heads.append(Head(kind, layer, head, mass, hit, entropy, offset, distance, without))
     return HeadReport(len(sources), len(answered), evaluate(model, answered).overall.exact_match, heads)
 
@@ -95,20 +97,21 @@ def ablate_head(model: Transformer, kind: Kind, layer: int, head: int) -> Iterat
 def _measure_all(model: Transformer, sources: Sources) -> dict[tuple[Kind, int], NDArray[np.float64]]:
     """Means over all rows of mass, hit, entropy, offset and distance, ``[head, 5]``, of every kind and layer."""
     sums: dict[tuple[Kind, int], NDArray[np.float64]] = {}
-    rows = 0
+    rows: dict[Kind, int] = {}
     for chunk, maps in teacher_forced_maps(model, sources):
-        length = chunk.shape[1]
+        length, steps = chunk.shape[1], maps.cross[0].shape[2] - 1
+        wanted = np.zeros((1, steps), int) if model.rule == "pairs" else aligned_positions(chunk, model.rule)
         references: dict[Kind, tuple[slice, NDArray[np.integer]]] = {
-            "cross": (slice(length), aligned_positions(chunk, model.rule)),
+            "cross": (slice(steps), wanted),
             "encoder": (slice(1, -1), np.arange(1, length + 1)[None]),
-            "decoder": (slice(length), np.arange(length)[None]),
+            "decoder": (slice(steps), np.arange(steps)[None]),
         }
         for kind, (content, reference) in references.items():
             for layer, weights in enumerate(getattr(maps, kind), start=1):
                 measured = _measure(weights[:, :, content].float().cpu().numpy(), reference)
                 sums[kind, layer] = sums.get((kind, layer), 0.0) + measured
-        rows += chunk.size
-    return {key: total / rows for key, total in sums.items()}
+            rows[kind] = rows.get(kind, 0) + len(chunk) * reference.shape[1]
+    return {(kind, layer): total / rows[kind] for (kind, layer), total in sums.items()}
 
 
 def _measure(weights: Weights, reference: NDArray[np.integer]) -> NDArray[np.float64]:

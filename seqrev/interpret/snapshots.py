@@ -15,12 +15,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from torch.nn import functional
 
-from seqrev.errors import InputError
+from seqrev.data.sequences import answers_to, example_row, pick
+from seqrev.errors import InputError, UsageError
 from seqrev.interpret.alignment import AntiDiagonal, Weights, aligned_positions, alignment_scores
 from seqrev.model.tensors import to_tensors
 from seqrev.model.transformer import Transformer
 from seqrev.system.files import atomic_write, make_folder, read_regular, storage_errors
-from seqrev.task import RuleName
+from seqrev.task import RuleName, apply_rule
 
 LARGEST_FILE = 100_000_000  # bytes
 PREFERRED_LENGTH, LONGEST = 10, 100  # symbols of the sequence: at most, if there is one so short; in no case more
@@ -34,6 +35,8 @@ class AttentionSnapshot:
     loss: float
     """Of the right answer to this sequence, in nats per token."""
     source: list[int]
+    target: list[int]
+    """The right answer."""
     cross: Weights
     """Cross-attention while the right answer is given (teacher-forced), ``[layer, head, tgt, src]``."""
     rule: RuleName
@@ -41,13 +44,16 @@ class AttentionSnapshot:
 
     @property
     def alignment(self) -> list[int]:
-        """The source position where the rule looks in each row but the last."""
+        """The source position where the rule looks in each row but the last; none where there is no rule."""
+        if self.rule == "pairs":
+            return []
         positions: list[int] = aligned_positions(np.array(self.source), self.rule).tolist()
         return positions
 
     def score(self, layer: int, head: int | None = None) -> AntiDiagonal:
         """How well a layer or one head of it looks there."""
-        return alignment_scores(layer, self.cross[layer - 1][None], np.array([self.alignment]))[head or 0]
+        wanted = None if self.rule == "pairs" else np.array([self.alignment])
+        return alignment_scores(layer, self.cross[layer - 1][None], wanted)[head or 0]
 
 
 def is_snapshot_step(step: int, last: int) -> bool:
@@ -59,12 +65,24 @@ def is_snapshot_step(step: int, last: int) -> bool:
     return step // (step & -step) in (1, 3) or step == last  # by its odd part
 
 
-def save_snapshot(folder: Path, model: Transformer, source: Sequence[int], step: int) -> None:
-    """Write where ``model`` looks into ``folder``, except for long sequences: maps grow with the square of the length."""
-    if len(source) > LONGEST:
+def watched(sequences: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
+    """The one of them whose attention is saved, with its answer if that was given."""
+    return pick(sequences, [example_row(sequences, PREFERRED_LENGTH)])
+
+
+def save_snapshot(
+    folder: Path, model: Transformer, source: Sequence[int], step: int, target: Sequence[int] | None = None
+) -> None:
+    """Write where ``model`` looks into ``folder``, except for long sequences: maps grow with the square of the length.
+
+    ``target``: the right answer; None: the rule gives it.
+    """
+    if target is None:
+        (target,) = answers_to([source], model.rule)
+    if max(len(source), len(target)) > LONGEST:
         return
     model.eval()
-    source_ids, target_ids = to_tensors(np.array([source]), model.rule, model.device)
+    source_ids, target_ids = to_tensors(np.array([source]), np.array([target]), model.device)
     with torch.no_grad():
         maps = model.attention_maps(source_ids, target_ids[:, :-1]).cross
         logits = model.decode(target_ids[:, :-1], model.encode(source_ids))  # not model(…), which may be compiled
@@ -73,6 +91,7 @@ def save_snapshot(folder: Path, model: Transformer, source: Sequence[int], step:
         "step": np.array(step),
         "loss": np.array(loss.item()),
         "source": np.array(source, dtype=np.int64),
+        "target": np.array(target, dtype=np.int64),
         "cross": np.stack([layer[0].float().cpu().numpy() for layer in maps]),
     }
     with storage_errors(folder):
@@ -100,12 +119,15 @@ def _load(path: Path, rule: RuleName) -> AttentionSnapshot:
     try:
         arrays = load(read_regular(path, LARGEST_FILE, "the attention at one step", follow=False))
         source, cross = arrays["source"], arrays["cross"]
-        snapshot = AttentionSnapshot(arrays["step"].item(), arrays["loss"].item(), source.tolist(), cross, rule)
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        target = arrays["target"] if "target" in arrays else apply_rule(source, rule)  # older versions did not save it
+        of_step = arrays["step"].item(), arrays["loss"].item(), source.tolist(), target.tolist()
+        snapshot = AttentionSnapshot(*of_step, cross, rule)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError, IndexError, UsageError):
         raise InputError(f"{path} is damaged; the attention at one step was expected.") from None
-    numbers = source.dtype.kind == "i" and cross.dtype == np.float32 and type(snapshot.step) is int
+    numbers = source.dtype.kind == target.dtype.kind == "i" and cross.dtype == np.float32 and type(snapshot.step) is int
     if not numbers or not np.isfinite(cross).all() or not math.isfinite(snapshot.loss):
         raise InputError(f"{path} is damaged: it has other numbers in it than a training saves.")
-    if not cross.size or source.ndim != 1 or cross.ndim != 4 or cross.shape[2:] != (source.size + 1, source.size + 2):
+    shape = (len(snapshot.target) + 1, len(snapshot.source) + 2)
+    if not cross.size or {source.ndim, target.ndim} != {1} or cross.ndim != 4 or cross.shape[2:] != shape:
         raise InputError(f"{path} is damaged: its maps do not have the shape of its sequence.")
     return snapshot

@@ -6,13 +6,15 @@ from torch import Tensor
 from seqrev.task import Array, RuleName, add_special_tokens, apply_rule
 
 
-def to_tensors(sources: Array, rule: RuleName, device: torch.device) -> tuple[Tensor, Tensor]:
+def to_tensors(sources: Array, targets: Array | RuleName, device: torch.device) -> tuple[Tensor, Tensor]:
     """Symbols ``[rows, longest]`` to source and target ids ``[rows, longest + 2]``, each from ``<BOS>`` to ``<EOS>``.
 
-    ``rule``: by which the target follows from the source. Rows may be filled up with ``ENDED``, which becomes ``<PAD>``.
+    ``targets``: symbols as well, or the rule by which they follow from the sources. Rows may be filled up with ``ENDED``,
+    which becomes ``<PAD>``.
     """
     source = torch.from_numpy(add_special_tokens(sources))
-    target = torch.from_numpy(add_special_tokens(apply_rule(sources, rule)))
+    answers = apply_rule(sources, targets) if isinstance(targets, str) else targets
+    target = torch.from_numpy(add_special_tokens(answers))
     if device.type == "cuda":  # a copy from pinned memory does not keep the program waiting
         return source.pin_memory().to(device, non_blocking=True), target.pin_memory().to(device, non_blocking=True)
     return source.to(device), target.to(device)

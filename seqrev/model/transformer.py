@@ -37,10 +37,15 @@ class Transformer(nn.Module):
     ``register_forward_hook`` reaches all there is to see; docs/hooks.md has the names.
     """
 
-    def __init__(self, config: ModelConfig, vocabulary_size: int, rule: RuleName = "reverse") -> None:
-        """``vocabulary_size``: ids in use, the special ones included; ``rule``: what it learns, by which it is judged."""
+    def __init__(
+        self, config: ModelConfig, vocabulary_size: int, rule: RuleName = "reverse", longest_answer: int | None = None
+    ) -> None:
+        """``vocabulary_size``: ids in use, the special ones included; ``rule``: what it learns, by which it is judged;
+        ``longest_answer``: symbols in the longest that it learns, where the rule does not say it.
+        """
         super().__init__()
         self.rule = rule
+        self.longest_answer = longest_answer
         self.config = config
         self.vocabulary_size = vocabulary_size
         self.encoder = Encoder(config, vocabulary_size)

@@ -1,10 +1,10 @@
 """What was recorded of a model as figures and pages: which map, which labels, which words above it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from textwrap import shorten
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from seqrev.interpret.attention import Attention
@@ -12,7 +12,7 @@ from seqrev.interpret.attention_kinds import ATTENTION_NAMES, Kind, check_layer_
 from seqrev.interpret.snapshots import AttentionSnapshot
 from seqrev.plotting.heatmaps import LabelledMap, Map, attention_figure, axis_labels, snapshots_figure
 from seqrev.plotting.page import attention_page
-from seqrev.task import alignment_name, apply_rule
+from seqrev.task import alignment_name
 
 
 def draw_attention(
@@ -42,7 +42,7 @@ def draw_attention(
     ]
     if kind == "cross":
         score = attention.anti_diagonal(shown)[head or 0]
-        title[-1] += f"; {alignment_name(attention.rule)} mass {score.mass:.2f}, hit {score.hit:.2f}"
+        title[-1] += f"; {alignment_name(attention.rule)} {score.describe(2)}" if not math.isnan(score.mass) else ""
     weights, caption = _map_of(grid, shown, head)
     alignment = attention.alignment if guide and kind == "cross" else ()
     large = LabelledMap(weights, *axis_labels(kind, *attention.tokens(kind)), caption, alignment)
@@ -60,14 +60,14 @@ def draw_page(
         UsageError: the extra that it takes is not installed, or there is too much for a page.
     """
     scores = [score for index in range(len(attention.maps.cross)) for score in attention.anti_diagonal(index + 1)]
-    captions = [f"{alignment_name(attention.rule)} mass {score.mass:.3f}, hit {score.hit:.3f}" for score in scores]
+    captions = [f"{alignment_name(attention.rule)} {score.describe()}" for score in scores]
     title = f"{name}: the answer is {attention.verdict}"
     return attention_page(attention.to_arrays(), captions, title, kind, layer, head)
 
 
 def draw_snapshot(snapshot: AttentionSnapshot, name: str, layer: int, head: int | None, guide: bool) -> Figure:
     """Cross-attention at one step of a training, with its numbers below; all snapshots of a run have one size."""
-    expected = map(str, apply_rule(np.array(snapshot.source), snapshot.rule))
+    expected = map(str, snapshot.target)
     emitted, columns = axis_labels("cross", [*expected, "<EOS>"], ["<BOS>", *map(str, snapshot.source), "<EOS>"])
     rows = replace(emitted, meaning="token given next")
     weights, caption = _map_of(snapshot.cross, layer, head)
@@ -99,4 +99,4 @@ def _title(snapshot: AttentionSnapshot, name: str) -> list[str]:
 
 def _numbers(snapshot: AttentionSnapshot, layer: int, head: int | None) -> list[str]:
     score = snapshot.score(layer, head)
-    return [f"step {snapshot.step:,}", f"loss {snapshot.loss:#.2g}", f"mass {score.mass:.2f}  hit {score.hit:.2f}"]
+    return [f"step {snapshot.step:,}", f"loss {snapshot.loss:#.2g}", score.describe(2).replace(", ", "  ")]

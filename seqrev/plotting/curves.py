@@ -40,7 +40,7 @@ def training_curves(metrics: Sequence[_Row], title: str, alignment: str = "anti-
     an older version) is left out.
     """
     rows = [row for row in metrics if row.get("event") in ("train", "validation")]
-    kept = {(row["event"], key) for row in rows for key in row}
+    kept = {(row["event"], key) for row in rows for key in row if row[key] is not None}
     labels = [label for label, lines in _PANELS.items() if any(line[2:] in kept for line in lines)]
     heights = [_HEIGHTS.get(label, 1.0) for label in labels]
     figure = Figure(figsize=(7.0, 1.2 + 1.1 * sum(heights)), layout="constrained")
@@ -88,7 +88,7 @@ def _panel(axes: Axes, label: str, rows: Sequence[_Row]) -> None:
     """One quantity over the steps, its lines named at their ends."""
     ends = []
     for name, number, event, key in _PANELS[label]:
-        points = [(row["step"], row[key]) for row in rows if row["event"] == event and key in row]
+        points = [(row["step"], row[key]) for row in rows if row["event"] == event and row.get(key) is not None]
         if not points:
             continue
         steps, values = np.array(points, dtype=np.float64).T

@@ -1,6 +1,7 @@
 """What happens in a training, as values."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,13 @@ class Validation:
     mass: float
     """Anti-diagonal of the last decoder layer's head mean, teacher-forced, over the first ``SCORED`` sequences."""
     hit: float
-    """Of the same."""
+    """Of the same. Both are NaN where there is no rule (``task.rule: pairs``)."""
     seconds: float = field(default=0.0, compare=False)
     """Training time so far, over all attempts."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, without those that are not known."""
+        return {name: value for name, value in vars(self).items() if value == value}  # NaN is not itself
 
 
 Event = Step | Validation

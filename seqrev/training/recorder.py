@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from seqrev.data.sequences import answers_to
 from seqrev.interpret.snapshots import is_snapshot_step, save_snapshot
 from seqrev.runs.checkpoints import save_checkpoint
 from seqrev.runs.folders import Run
@@ -17,16 +18,17 @@ from seqrev.training.state import TrainingState
 class RunRecorder:
     """Writes every event of a training into a run."""
 
-    def __init__(self, run: Run, state: TrainingState, watched: Sequence[int], saved: int) -> None:
+    def __init__(self, run: Run, state: TrainingState, watched: Sequence[Sequence[int]], saved: int) -> None:
         """Continue what is there, from the state's step on.
 
         Args:
             run: its lock must be held.
             state: that is recorded.
-            watched: the sequence of the snapshots, symbols.
+            watched: the one sequence of the snapshots, perhaps with its answer (``Pairs``).
             saved: the step of the newest checkpoint; less than 0: there is none.
         """
-        self._run, self._state, self._watched = run, state, watched
+        self._run, self._state = run, state
+        (self._watched,), (self._answer,) = watched, answers_to(watched, state.model.rule)
         self._metrics = MetricsWriter(run.metrics, state.step, validated=state.validated == state.step)
         self.seconds = self._metrics.seconds
         """Training time up to the state's step."""
@@ -44,12 +46,12 @@ class RunRecorder:
             self._save_snapshot()
 
     def _save_snapshot(self) -> None:
-        save_snapshot(self._run.snapshots, self._state.model, self._watched, self._state.step)
+        save_snapshot(self._run.snapshots, self._state.model, self._watched, self._state.step, self._answer)
 
     def append(self, event: Event) -> None:
         """Write an event to ``metrics.jsonl``, if it is one that is logged."""
         if isinstance(event, Validation):
-            self._metrics.append(event="validation", **vars(event))
+            self._metrics.append(event="validation", **event.to_dict())
         elif is_logged(event.step, self._state.config.train):
             self._metrics.append(event="train", **vars(event))
 
@@ -58,7 +60,7 @@ class RunRecorder:
         if validation is None and self._state.step <= self._saved:
             return
         self._metrics.sync()
-        values = vars(validation).items() if validation else ()
+        values = validation.to_dict().items() if validation else ()
         result = {name: value for name, value in values if name not in ("step", "seconds")}
         save_checkpoint(self._run.checkpoints, self._state.step, self._state.to_arrays(), result or None)
         self._saved = self._state.step

@@ -46,7 +46,8 @@ class TrainingState:
         self._measured = torch.zeros(2, device=self.device)  # loss and gradient norm, of the first bad step if there is one
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.model = Transformer(config.model, vocabulary_size(config.task.symbols), config.task.rule).to(self.device)
+            task, vocabulary = config.task, vocabulary_size(config.task.symbols)
+            self.model = Transformer(config.model, vocabulary, task.rule, task.max_answer).to(self.device)
         """That is validated and saved: the trained one, or with ``train.ema_decay`` the running average of its weights."""
         self.trained = copy.deepcopy(self.model) if config.train.ema_decay else self.model
         """The model whose weights the optimizer changes."""
@@ -169,7 +170,7 @@ def training_bytes(config: Config, processes: int = 1) -> int:
     """
     vocabulary = vocabulary_size(config.task.symbols)
     weights = sum(map(math.prod, weight_shapes(config.model, vocabulary).values()))
-    model, tokens = config.model, config.train.batch_size * (config.task.max_length + 1) // processes
+    model, tokens = config.model, config.train.batch_size * (config.task.longest_answer + 1) // processes
     layers = (model.encoder_layers + model.decoder_layers) * (model.d_model + model.d_ff)
     width = 4 if config.train.precision == "float32" else 2
     copies = 9 if config.train.ema_decay else 7

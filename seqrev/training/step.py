@@ -8,14 +8,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from seqrev.model.tensors import to_tensors
-from seqrev.task import ENDED, FIRST_SYMBOL, PAD, Array
+from seqrev.task import ENDED, FIRST_SYMBOL, PAD, Array, answer_length
 from seqrev.training.events import Step
 from seqrev.training.schedule import is_logged, learning_rate, noise_scale
 from seqrev.training.state import TrainingState
 
 
-def train_step(state: TrainingState, sources: Array, tokens: int | None = None) -> Step:
-    """Take one step on a batch of sequences, ``[rows, longest]``, filled up with ``ENDED``.
+def train_step(state: TrainingState, sources: Array, tokens: int | None = None, targets: Array | None = None) -> Step:
+    """Take one step on a batch of sequences, ``[rows, longest]``, filled up with ``ENDED``, as the ``targets`` are.
+
+    ``targets``: None: they follow from the rule.
 
     With several processes, ``sources`` are this one's rows, and ``tokens`` the target tokens of all: the gradient is that
     of the mean over the whole batch, however many processes there are. Dropout and noise are drawn from (seed, step,
@@ -26,10 +28,11 @@ def train_step(state: TrainingState, sources: Array, tokens: int | None = None) 
             one that is logged.
     """
     config, processes = state.config.train, state.processes
-    source, target = to_tensors(sources, state.model.rule, state.device)
-    own_tokens = int((sources != ENDED).sum()) + len(sources)  # with <EOS>
+    source, target = to_tensors(sources, state.model.rule if targets is None else targets, state.device)
+    symbols = answer_length(int((sources != ENDED).sum()), state.model.rule)
+    own_tokens = len(sources) + (symbols if targets is None else int((targets != ENDED).sum()))  # with <EOS>
     tokens = own_tokens if tokens is None else tokens
-    padded = own_tokens < sources.size + len(sources)
+    padded = bool((sources[:, -1] == ENDED).any())
     lr = learning_rate(state.step, config)
     if not state.trained.training:  # asked first, because setting it in every part takes 1 % of a step
         state.trained.train()

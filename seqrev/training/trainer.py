@@ -20,13 +20,13 @@ from seqrev.config import Config
 from seqrev.data.batches import Batches
 from seqrev.data.dataset import write_dataset
 from seqrev.data.sampling import check_possible, draw_split
-from seqrev.data.sequences import Sequences, example
+from seqrev.data.sequences import Pairs, Sequences, answers_to
 from seqrev.data.splits import Split
 from seqrev.errors import TrainingError, UsageError
 from seqrev.inference.evaluation import compare, greedy_answers
 from seqrev.inference.teacher_forcing import teacher_forced
 from seqrev.interpret.alignment import alignment_over
-from seqrev.interpret.snapshots import PREFERRED_LENGTH
+from seqrev.interpret.snapshots import watched
 from seqrev.model.transformer import Transformer
 from seqrev.reverser import Reverser
 from seqrev.runs.folders import Run, open_run
@@ -48,6 +48,8 @@ class TrainingRows:
     train: Sequence[Sequence[int]] | None
     """None: fresh samples for every batch (``data.stream``)."""
     validation: Sequence[Sequence[int]]
+    test: Sequence[Sequence[int]] | None = None
+    """For ``Trainer.save``; None: sampled from the configuration. With ``task.rule: pairs``, all three are ``Pairs``."""
 
 
 class Trainer:
@@ -134,14 +136,14 @@ class Trainer:
 
     def _train_step(self) -> Step:
         step, share = self.state.step, self.state.processes.share(self.config.train.batch_size)
-        tokens = int(self._batches.lengths(step).sum()) + self.config.train.batch_size  # with <EOS>
-        return train_step(self.state, self._batches.rows(step, share), tokens)
+        batches = self._batches
+        return train_step(self.state, batches.rows(step, share), batches.tokens(step), batches.targets(step, share))
 
     def save(self, runs_dir: str | Path | None = None) -> Run:
         """Write a new run: the dataset, the metrics, and a checkpoint of the model as it is now.
 
-        The commands read it, and ``seqrev train --run`` goes on from it. The test split is sampled from the
-        configuration; training and validation are the rows of this trainer.
+        The commands read it, and ``seqrev train --run`` goes on from it. Its splits are the rows of this trainer; a test
+        split that they do not have is sampled from the configuration.
 
         Args:
             runs_dir: where the numbered run folders are; None: ``SEQREV_RUNS``, else ``runs``.
@@ -156,16 +158,18 @@ class Trainer:
         given: dict[Split, Sequence[Sequence[int]]] = {"validation": self.rows.validation}
         if self.rows.train is not None:
             given["train"] = self.rows.train
+        if self.rows.test is not None:
+            given["test"] = self.rows.test
         check_possible(config, given)
         longest = max(task.max_length, *(len(sequence) for some in given.values() for sequence in some))
-        rows = {split: Sequences.from_lists(some, task.symbols, longest) for split, some in given.items()}
+        rows = {split: _as_one_array(some, task.symbols, longest) for split, some in given.items()}
         run = open_run(runs_dir, config)
         with run.locked():
             manifest = write_dataset(config, run.data, rows=rows)
             with limit_threads(self.config.train.threads):
                 known = environment(self.state)
             run.record.begin_attempt(dataset_sha256=manifest["sha256"], parent=None, **known)
-            recorder = RunRecorder(run, self.state, example(self.rows.validation, PREFERRED_LENGTH), saved=-1)
+            recorder = RunRecorder(run, self.state, watched(self.rows.validation), saved=-1)
             with closing(recorder):
                 for event in self.history:
                     recorder.append(event)
@@ -180,17 +184,31 @@ class Trainer:
         data: dict[str, Any] = {"stream": self.rows.train is None, "validation": len(self.rows.validation)}
         if self.rows.train is not None:
             data["train"] = len(self.rows.train)
+        if self.rows.test is not None:
+            data["test"] = len(self.rows.test)
         return self.config.model_copy(update={"data": self.config.data.model_copy(update=data)})
 
 
 def _check_rows(rows: TrainingRows, config: Config) -> None:
     """Raise ``UsageError`` if there are none, or a sequence does not fit the task."""
-    for some in (rows.train, rows.validation):
-        if some is not None and not len(some):
+    most = config.model.max_positions - 2
+    for some in (rows.train, rows.validation, rows.test):
+        if some is None:
+            continue
+        if not len(some):
             raise UsageError("There are no rows to train or to validate on.", "Trainer(config), which samples them")
-        if some is not None and not isinstance(some, Sequences):  # which come from a dataset
-            for sequence in some:
-                check_sequence(sequence, config.task.symbols, config.model.max_positions - 2)
+        if isinstance(some, Pairs) != (config.task.rule == "pairs"):
+            problem = "Rows with answers of their own go with task.rule=pairs, and others do not."
+            raise UsageError(problem, "Pairs.from_pairs([([4, 8], [8, 4]), …], symbols=10)")
+        if isinstance(some, Pairs) or not isinstance(some, Sequences):  # those come from a dataset
+            for sequence in (*some, *(some.targets if isinstance(some, Pairs) else ())):
+                check_sequence(sequence, config.task.symbols, most)
+
+
+def _as_one_array(rows: Sequence[Sequence[int]], symbols: int, longest: int) -> Sequences:
+    """The rows as ``write_dataset`` takes them: all splits of one width."""
+    sources = Sequences.from_lists(rows, symbols, longest)
+    return Pairs(sources, rows.targets) if isinstance(rows, Pairs) else sources
 
 
 def sample_rows(config: Config) -> TrainingRows:
@@ -216,7 +234,8 @@ def validate(state: TrainingState, sources: Sequence[Sequence[int]]) -> Validati
     """
     state.model.eval()
     forced = teacher_forced(state.model, sources)
-    loss = sum(-answer.log_probability for answer in forced) / sum(len(source) + 1 for source in sources)
+    tokens = sum(len(answer) + 1 for answer in answers_to(sources, state.model.rule))
+    loss = sum(-answer.log_probability for answer in forced) / tokens
     if not math.isfinite(loss):
         raise TrainingError(
             f"Training stopped at step {state.step}: the validation loss is {loss}.",

@@ -7,11 +7,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from seqrev.config import TaskConfig
 from seqrev.data.dataset import load_split
 from seqrev.data.families import FAMILIES, count_up_to, families, sequences_up_to
+from seqrev.data.lines import read_sequences
 from seqrev.data.sampling import fresh_sequences
-from seqrev.data.sequences import read_sequences
+from seqrev.data.sequences import Pairs, answers_to
 from seqrev.data.splits import Split
 from seqrev.errors import InputError, SeqrevError, UsageError
 from seqrev.inference.batching import Sources
@@ -23,7 +26,7 @@ from seqrev.runs.folders import PRETRAINED, Run
 from seqrev.system.files import write_json
 from seqrev.system.text import shorten
 from seqrev.system.threads import limit_threads
-from seqrev.task import check_length
+from seqrev.task import apply_rule, check_length
 
 MOST_LENGTHS = 10_001  # in one evaluation
 MOST_MISTAKES = 1_000  # that are listed, where every one counts
@@ -37,7 +40,7 @@ class EvaluationSet:
 
     split: Split = "test"
     file: Path | None = None
-    """One sequence a line, or JSONL rows with ``src``."""
+    """One sequence a line, or JSONL rows with ``src``; with targets (``tgt``, or after a tab) these are what is right."""
     lengths: str | None = None
     """As ``parse_lengths`` reads them. None of the sequences was in any training split."""
     count: int = 64
@@ -124,7 +127,10 @@ def _on_rows(model: Reverser, sequences: EvaluationSet, beam: int, protocol: Pro
     """One model on the rows of a file, or of a split."""
     if sequences.file is not None:
         sources = read_sequences(sequences.file, model.config.task, model.longest_source)
-        return {"file": str(sequences.file), **_answer(model, sources, beam, protocol).to_dict()}
+        report = {"file": str(sequences.file), **_answer(model, sources, beam, protocol).to_dict()}
+        if isinstance(sources, Pairs) and (rule := model.config.task.rule) != "pairs":
+            report["other_rule"] = list(sources.targets) != answers_to(list(sources), rule)
+        return report
     if sequences.split == "train" and str(model.run) == PRETRAINED:
         problem = "The pretrained run comes without its training split; validation or test was expected."
         raise InputError(problem, "seqrev evaluate --run pretrained")
@@ -153,6 +159,7 @@ def _on_lengths(
 def _on_all(model: Reverser, longest: int, beam: int, protocol: Protocol, advance: Advance) -> Report:
     """One model on every sequence of up to ``longest`` symbols."""
     symbols, result, done = model.config.task.symbols, Evaluation(kept=MOST_MISTAKES), 0
+    _check_rule(model)
     check_length(longest, model.longest_source)
     total = count_up_to(longest, symbols)
     for chunk in sequences_up_to(longest, symbols):
@@ -162,9 +169,15 @@ def _on_all(model: Reverser, longest: int, beam: int, protocol: Protocol, advanc
     return {"exhaustive": longest, **result.to_dict()}
 
 
+def _check_rule(model: Reverser) -> None:
+    """Raise ``UsageError`` if there is no rule, which knows the answers to all sequences."""
+    apply_rule(np.zeros(1, int), model.config.task.rule)
+
+
 def _on_families(model: Reverser, beam: int, protocol: Protocol, advance: Advance) -> Report:
     """One model on families of sequences."""
     whole, rows = Evaluation(kept=MOST_MISTAKES), []
+    _check_rule(model)
     for done, (name, sequences) in enumerate(families(model.config.task), start=1):
         result = _answer(model, sequences, beam, protocol, MOST_MISTAKES)
         whole.merge(result)

@@ -1,13 +1,15 @@
 """``seqrev generate``: from a configuration to a run folder with its dataset. No PyTorch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from seqrev.config import Config
 from seqrev.data.dataset import write_dataset
+from seqrev.data.pairs import MOST_SYMBOLS, config_of_pairs, read_pairs, split_pairs
 from seqrev.data.sampling import check_possible
-from seqrev.data.splits import split_sizes
+from seqrev.data.sequences import Pairs, Sequences
+from seqrev.data.splits import Split, split_sizes
 from seqrev.runs.folders import Run, default_runs_dir, open_run
 from seqrev.system.resources import check_disk, check_memory
 
@@ -28,8 +30,29 @@ def new_run(config: Config, runs_dir: str | Path | None = None) -> Run:
     return open_run(runs_dir, config)
 
 
-def generate(run: Run, advance: Callable[[int, int], None] = lambda done, total: None) -> dict[str, Any]:
+def new_run_of_pairs(path: Path, config: Config, runs_dir: str | Path | None = None) -> tuple[Run, Mapping[Split, Pairs]]:
+    """Open the next run folder for the pairs of a file; returns the run, and the rows of its splits for ``generate``.
+
+    The configuration of the run has ``task.rule: pairs``, and the sizes of these pairs.
+
+    Raises:
+        InputError: the file cannot be read, or the folder not written.
+        UsageError: a line is not a pair, a split would be empty, or the pairs do not fit the model.
+    """
+    pairs = read_pairs(path)
+    splits = split_pairs(pairs, MOST_SYMBOLS)
+    config = config_of_pairs(config, splits)
+    return open_run(default_runs_dir() if runs_dir is None else Path(runs_dir), config), splits
+
+
+def generate(
+    run: Run,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+    rows: Mapping[Split, Sequences] | None = None,
+) -> dict[str, Any]:
     """Fill a run's dataset; returns its manifest. ``advance`` is called with the rows drawn so far, and all of them.
+
+    ``rows``: splits that are not to be sampled.
 
     Raises:
         InputError: another process is at work in this run.
@@ -45,7 +68,7 @@ def generate(run: Run, advance: Callable[[int, int], None] = lambda done, total:
 
     run.check()
     with run.locked():
-        manifest = write_dataset(config, run.data, count)
+        manifest = write_dataset(config, run.data, count, rows)
         status = {} if "started" in run.record.read() else {"status": "generated"}  # else it is that of a training
         run.record.update(**status, dataset_sha256=manifest["sha256"])
     return manifest

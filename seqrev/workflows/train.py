@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from seqrev.config import Config
 from seqrev.data.dataset import load_split
@@ -12,7 +13,7 @@ from seqrev.data.sequences import example
 from seqrev.errors import InputError, SeqrevError, StorageError
 from seqrev.interpret.alignment import AntiDiagonal, alignment_over
 from seqrev.interpret.attention import record_attention
-from seqrev.interpret.snapshots import PREFERRED_LENGTH
+from seqrev.interpret.snapshots import watched
 from seqrev.runs.checkpoints import KEEP, Checkpoint, largest_file, list_checkpoints, newest_first
 from seqrev.runs.folders import Run
 from seqrev.runs.metrics import read_metrics
@@ -169,7 +170,7 @@ def _attempt(run: Run, trainer: Trainer, parent: Checkpoint | None, observer: Ob
 def _loop(run: Run, trainer: Trainer, on_event: Callable[[Event], None], stop: StopRequest) -> None:
     """Record every event; a step is finished before a stop, a validation, which changes nothing, is broken off."""
     state = trainer.state
-    recorder = RunRecorder(run, state, example(trainer.rows.validation, PREFERRED_LENGTH), saved=state.step)
+    recorder = RunRecorder(run, state, watched(trainer.rows.validation), saved=state.step)
     trainer.seconds = recorder.seconds
     try:
         while True:
@@ -216,5 +217,9 @@ def _finish(run: Run, trainer: Trainer, test: Sequence[Sequence[int]]) -> Traini
     pictures = [run.path / "loss.png", run.path / "attention.png"]
     export.save_figure(curves.training_curves(history, f"Training of {run}", alignment_name(model.rule)), pictures[0])
     export.save_figure(attention.draw_attention(record_attention(model, example(test)), str(run)), pictures[1])
-    validation = Validation(**{name: last.get(name, math.nan) for name in Validation.__dataclass_fields__})
+    values: dict[str, Any] = {}
+    for name in Validation.__dataclass_fields__:
+        value = last.get(name)
+        values[name] = math.nan if value is None else value  # of an older version, or not known
+    validation = Validation(**values)
     return TrainingSummary(run, trainer.state.step, validation, score, pictures)

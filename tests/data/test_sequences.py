@@ -1,12 +1,7 @@
-from pathlib import Path
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqrev.config import TaskConfig
-from seqrev.data.sequences import Sequences, example, group_by_length, read_sequences
-from seqrev.errors import InputError, UsageError
+from seqrev.data.sequences import Sequences, example, group_by_length
 from tests.data.common import few, lists_of_symbols, padded
 
 
@@ -36,54 +31,6 @@ def test_grouping_by_length_keeps_every_row_and_the_order(rows: list[list[int]])
         for indices, group in groups:
             expected = [(index, row) for index, row in enumerate(rows) if len(row) == group.shape[1]]
             assert [*zip(indices.tolist(), group.tolist(), strict=True)] == expected
-
-
-def test_sequences_are_read_as_words_or_as_json(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text('4 8 2 9\n1,2\n{"src": [3, 4]}\n {"tgt": [6, 5], "src": [5, 6], "note": 1}\n7')
-    assert read_sequences(path, TaskConfig()) == [[4, 8, 2, 9], [1, 2], [3, 4], [5, 6], [7]]
-
-
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        ("1 x", "'x' is not a whole number"),
-        ("", "empty"),
-        ("99", "99 is not in the vocabulary"),
-        ("1 2 3 4 5 6", "takes 1 to 5"),
-        ("{", "not valid JSON"),
-        ('{"src": ' + "[" * 100_000, "not valid JSON"),
-        ("{}", '"src" must be a list of whole numbers'),
-        ('{"src": "12"}', '"src" must be a list of whole numbers'),
-        ('{"src": [1.0]}', '"src" must be a list of whole numbers'),
-        ('{"src": [true]}', '"src" must be a list of whole numbers'),
-        ('{"src": []}', "empty"),
-        ('{"src": [-1]}', "-1 is not in the vocabulary"),
-        ('{"src": [1000000000000000000000000000000]}', "is not in the vocabulary"),
-        ('{"src": [1, 2], "tgt": [1, 2]}', '"tgt" is not what the rule reverse makes of "src"'),
-        ('{"src": [1, 2], "tgt": null}', '"tgt" is not what the rule reverse makes of "src"'),
-    ],
-)
-def test_a_faulty_line_is_refused_with_its_number(tmp_path: Path, line: str, says: str) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text(f"1 2\n{line}\n3 4\n")
-    with pytest.raises(UsageError) as caught:
-        read_sequences(path, TaskConfig(), longest=5)
-    assert str(caught.value).startswith("Line 2: ")
-    assert says in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "says"), [(None, "does not exist"), (b"", "is empty"), (b"1 2\n\x80\xff\x00", "is not text")]
-)
-def test_a_file_without_sequences_is_refused(tmp_path: Path, content: bytes | None, says: str) -> None:
-    path = tmp_path / "a.txt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError, match=says):
-        read_sequences(path, TaskConfig())
-    with pytest.raises(InputError, match="is a folder"):
-        read_sequences(tmp_path, TaskConfig())
 
 
 def test_the_example_is_the_first_of_the_longest_that_fit() -> None:

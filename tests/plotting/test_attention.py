@@ -38,7 +38,7 @@ def attention(source: list[int], output: list[int], maps: dict[Kind, NDArray[np.
 
 
 ATTENTION = attention(SOURCE, OUTPUT, MAPS)
-SNAPSHOT = AttentionSnapshot(128, 0.5, SOURCE, known(2, 2, 5, 6), "reverse")
+SNAPSHOT = AttentionSnapshot(128, 0.5, SOURCE, SOURCE[::-1], known(2, 2, 5, 6), "reverse")
 
 
 def shown(figure: Figure) -> list[NDArray[np.float64]]:
@@ -143,7 +143,7 @@ def test_a_snapshot_has_its_map_and_its_numbers() -> None:
 
 
 def test_a_strip_has_every_snapshot() -> None:
-    snapshots = [SNAPSHOT, AttentionSnapshot(1_500, 0.25, SOURCE, known(2, 2, 5, 6)[::-1], "reverse")]
+    snapshots = [SNAPSHOT, AttentionSnapshot(1_500, 0.25, SOURCE, SOURCE[::-1], known(2, 2, 5, 6)[::-1], "reverse")]
     figure = draw_strip(snapshots, "runs/001", 1, 2)
     np.testing.assert_allclose(shown(figure), [snapshot.cross[0, 1] for snapshot in snapshots])
     assert "step 1,500\nloss 0.25" in texts(figure)

@@ -1,0 +1,101 @@
+"""Sequences, and pairs of a source and a target, as lines of text that people write."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from seqrev.config import TaskConfig
+from seqrev.data.sequences import Pairs
+from seqrev.errors import InputError, UsageError
+from seqrev.system.files import open_regular, read_lines
+from seqrev.system.text import shorten
+from seqrev.task import check_sequence, parse_sequence
+
+EXAMPLES = 'as in {"src": [4, 8, 2, 9]}'
+
+
+class Line(NamedTuple):
+    """What a line holds."""
+
+    source: list[int]
+    target: list[int] | None
+    """None: it has none."""
+
+
+def read_sequences(path: Path, task: TaskConfig, longest: int = 10_000_000) -> Sequence[Sequence[int]]:
+    """Read source sequences from a file, and the targets with them if it has any: then they are ``Pairs``.
+
+    Raises:
+        InputError: it cannot be read, or a target is missing; and as ``parse_lines`` raises them.
+        UsageError: as ``parse_lines`` raises it.
+    """
+    with open_regular(path, "a file with one sequence a line", "seqrev evaluate --split test") as file:
+        lines = list(parse_lines(file, str(path), task, longest))
+    having = [line.target is not None for line in lines]
+    if any(having) != all(having):
+        number, has = having.index(not having[0]) + 1, {True: "a", False: "no"}
+        problem = f"Line 1 of {path} has {has[having[0]]} target, and line {number} has {has[not having[0]]}"
+        raise InputError(f"{problem}; one on every line, or on none, was expected.")
+    if not having[0]:
+        return [line.source for line in lines]
+    return Pairs.from_pairs([(line.source, line.target or []) for line in lines], task.symbols)
+
+
+def parse_lines(file: BinaryIO, name: str, task: TaskConfig, longest: int, hint: str = "") -> Iterator[Line]:
+    """What each line holds: ``4 8 2 9``, or with a target, after a tab, or a JSON row with ``src``, and perhaps ``tgt``.
+
+    Raises:
+        InputError: there is no line, or one is not text, or far too long.
+        UsageError: a line does not hold sequences over the vocabulary; the message has its number.
+    """
+    number, bytes_of_a_line = 0, 100_000 + 25 * longest  # at most, for source and target
+    for number, line in enumerate(read_lines(file, name, bytes_of_a_line), start=1):
+        try:
+            text = line.decode().strip("\r\n")
+            if text.lstrip().startswith("{"):
+                parsed = _parse_row(text)
+                for sequence in (parsed.source, *([] if parsed.target is None else [parsed.target])):
+                    check_sequence(sequence, task.symbols, longest)
+            else:
+                parsed = _parse_text(text, task.symbols, longest)
+        except UnicodeDecodeError:
+            raise InputError(f"{name} is not text: line {number} is not UTF-8.") from None
+        except UsageError as error:
+            raise UsageError(f"Line {number}: {error}", error.hint) from None
+        yield parsed
+    if number == 0:
+        raise InputError(f"{name} is empty; one sequence a line was expected.", hint)
+
+
+def _parse_text(text: str, symbols: int, longest: int) -> Line:
+    if "\r" in text:
+        raise UsageError("There is a carriage return in it; every line should end with a line feed.")
+    source, *targets = text.split("\t")
+    if len(targets) > 1:
+        raise UsageError("There is more than one tab in it; a source, a tab and a target were expected.")
+    sequences = [parse_sequence(part, symbols, longest) for part in (source, *targets)]
+    return Line(sequences[0], sequences[1] if targets else None)
+
+
+def _parse_row(line: str) -> Line:
+    try:
+        row = json.loads(line, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        raise UsageError('This is not valid JSON; {"src": [4, 8, 2, 9]} was expected.') from None
+    for name in ("src", "tgt"):
+        value = row.get(name)
+        needed = name == "src" or name in row
+        if needed and not (isinstance(value, list) and all(type(symbol) is int for symbol in value)):
+            raise UsageError(f'"{name}" must be a list of whole numbers, {EXAMPLES}.')
+    return Line(row["src"], row.get("tgt"))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object in which no name is there twice."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"{shorten(twice, 40)} is in it twice.")
+    return row
