@@ -48,8 +48,7 @@ class TaskConfig(_Section):
 
     rule: RuleName = _field(
         "reverse",
-        "What to answer: the symbols in reverse, copy, sort, rotate (by one), swap (neighbours), odd_first, repeat (each "
-        "twice), or pairs (what `generate --from` was given).",
+        "The answer: reverse, copy, sort, rotate (by one), swap (neighbours), odd_first, repeat, pairs (as given).",
     )
     symbols: StrictInt = _field(10, "How many: 0 to symbols - 1; the vocabulary has three more.", ge=2, le=1_000_000)
     min_length: Million = _field(1, "Symbols in the shortest sequence.")
@@ -136,14 +135,11 @@ class TrainConfig(_Section):
         0.0, "With adamw: each step takes lr times this off every weight; norms and biases are not decayed.", ge=0
     )
     warmup_steps: StrictInt = _field(50, "Steps over which the learning rate rises from zero.", ge=0, le=1_000_000_000)
-    schedule: Literal["linear", "cosine", "constant"] = _field(
-        "linear", "How the learning rate falls after that: linear, cosine, or constant (not at all)."
-    )
+    schedule: Literal["linear", "cosine", "constant"] = _field("linear", "How it falls then: linear, cosine, constant.")
     noise_warmup_steps: StrictInt = _field(0, "Steps in which attention_noise rises from zero.", ge=0, le=1_000_000_000)
     max_grad_norm: Number = _field(1.0, "Gradients are clipped to this L2 norm over all weights; 0: no clipping.", ge=0)
     ema_decay: Probability = _field(
-        0.0,
-        "What is validated and saved is a running average of the weights, which keeps this share a step; 0: none.",
+        0.0, "Validated and saved is a running average of the weights, which keeps this share a step; 0: no average."
     )
     target_noise: Probability = _field(
         0.0, "Share of the symbols that the decoder reads in training that are replaced by random ones."
@@ -185,7 +181,9 @@ class Config(_Section):
         if longest > most:
             raise ValueError(f"the longest sequence and two more ({longest}) is more than model.max_positions ({most})")
         if 0 < spread < longest:
-            raise ValueError(f"model.random_positions is {spread}, less than the longest sequence and two more ({longest})")
+            raise ValueError(
+                f"model.random_positions ({spread}) is less than the longest sequence and two more ({longest})"
+            )
         if spread and (self.model.positions == "learned" or self.task.rule in ("repeat", "pairs")):
             raise ValueError("model.random_positions does not go with learned positions, nor with repeat or pairs")
         if self.data.stream and self.task.rule == "pairs":
