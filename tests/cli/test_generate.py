@@ -158,3 +158,40 @@ def test_a_full_output_is_one_error_and_no_traceback(tmp_path: Path, flag: tuple
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def test_own_pairs_become_a_run(cli: Cli) -> None:
+    pairs = [([a, b], [b] * (1 + a)) for a in range(6) for b in range(6)]
+    rows = [" ".join(map(str, source)) + "\t" + " ".join(map(str, target)) for source, target in pairs]
+    Path("mine.tsv").write_text("\n".join(rows))
+    document = cli("generate", "--from", "mine.tsv", "--json").document
+    assert sum(document["sequences"].values()) == len(pairs)
+    assert document["overlap"] == 0
+    config = yaml.safe_load(Path(document["run"], "config.yaml").read_text())
+    assert (config["task"]["rule"], config["task"]["max_answer"]) == ("pairs", 6)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("1 2\n", "Line 1 of mine.tsv has no target"),
+        ("1\t2\n1\t3\n", "Lines 1 and 2 of mine.tsv give different targets"),
+        ("1\t2\t3\n", "Line 1: There is more than one tab"),
+        ("1\t2\n", "none belongs to the split"),
+        ("", "mine.tsv is empty"),
+    ],
+)
+def test_what_are_no_pairs_is_refused_and_opens_no_run(cli: Cli, content: str, says: str) -> None:
+    Path("mine.tsv").write_text(content)
+    result = cli("generate", "--from", "mine.tsv")
+    assert result.code in (2, 3)
+    assert says in result.err
+    assert not Path("runs").exists()
+
+
+def test_pairs_do_not_go_with_a_stream(cli: Cli) -> None:
+    rows = "".join(f"{a} {b}\t{b}\n" for a in range(9) for b in range(9))
+    Path("mine.tsv").write_text(rows)
+    result = cli("generate", "--from", "mine.tsv", "--set", "data.stream=true")
+    assert result.code == 2
+    assert "data.stream does not go with task.rule=pairs" in result.err

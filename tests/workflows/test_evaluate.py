@@ -47,7 +47,7 @@ def test_every_evaluation_has_a_file_of_its_own(model: Reverser) -> None:
     assert json.loads(saved[1].read_text())["split"] == "validation"
 
 
-@pytest.mark.parametrize("content", ["4 2 1\n0 3\n", '{"src": [4, 2, 1]}\n{"src": [0, 3], "tgt": [3, 0]}\n'])
+@pytest.mark.parametrize("content", ["4 2 1\n0 3\n", '{"src": [4, 2, 1]}\n{"src": [0, 3], "note": [3, 0]}\n'])
 def test_a_file_is_evaluated(model: Reverser, tmp_path: Path, content: str) -> None:
     path = tmp_path / "some.txt"
     path.write_text(content)

@@ -48,9 +48,18 @@ def test_its_dataset_says_it_and_has_its_targets(other: Run) -> None:
             assert row["tgt"] == apply_rule(np.array(row["src"]), rule).tolist()
 
 
-def test_a_file_with_the_targets_of_another_rule_is_refused(cli: Cli, other: Run) -> None:
+def test_the_targets_of_a_file_count_and_those_of_another_rule_are_noted(cli: Cli, other: Run) -> None:
     Path("mine.jsonl").write_text('{"src": [1, 2, 4], "tgt": [4, 2, 1]}\n')
-    assert_refused(cli("evaluate", "--file", "mine.jsonl"), 2, f"is not what the rule {rule_of(other)} makes of")
+    result = cli("evaluate", "--file", "mine.jsonl", "--json")
+    document = json.loads(result.out)
+    assert all(mistake["expected"] == [4, 2, 1] for mistake in document["mistakes"])
+    assert document["other_rule"] is True
+    assert f"not those of the rule that was learned, {rule_of(other)}" in result.err
+    own = apply_rule(np.array([1, 2, 4]), rule_of(other)).tolist()
+    Path("mine.jsonl").write_text(json.dumps({"src": [1, 2, 4], "tgt": own}))
+    result = cli("evaluate", "--file", "mine.jsonl")
+    assert result.code == 0
+    assert "Note" not in result.err
 
 
 def test_a_rule_that_there_is_not_is_refused(cli: Cli) -> None:
