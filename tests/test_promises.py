@@ -49,9 +49,11 @@ def test_small_makes_no_mistake_where_everything_is_tried_and_its_loss_falls(see
         assert evaluate(model, rows).mistakes == []
 
 
+@pytest.mark.parametrize("rule", ["reverse", "copy"])
 @pytest.mark.parametrize("seed", range(5))
-def test_extrapolate_is_exact_at_a_hundred_times_its_training_length(seed: int) -> None:
-    reverser = trained("extrapolate.yaml", seed)
+def test_extrapolate_is_exact_at_a_hundred_times_its_training_length(seed: int, rule: str) -> None:
+    """One configuration, which does not say the direction."""
+    reverser = trained("extrapolate.yaml", seed, [f"task.rule={rule}"])
     for length in (20, 50, 100, 200, 500, 1_000):
         result = evaluate(reverser.model, fresh_sequences(length, 64, reverser.config)).overall
         assert result.exact_match == 1.0, length
@@ -69,6 +71,9 @@ def test_extrapolate_is_exact_at_a_hundred_times_its_training_length(seed: int) 
         (1, ["task.symbols=2", "data.validation=3", "data.test=3"]),
         (1, ["task.symbols=1000"]),
         (1, ["task.symbols=300", "train.steps=2500"]),  # at twice the learning rate one of the symbols was lost
+        (1, ["task.symbols=1000", "train.steps=5000"]),  # without noise on the target some of them were
+        (1, ["task.max_length=5", "task.rule=copy"]),
+        (1, ["task.symbols=1000", "task.rule=copy"]),
     ],
     ids=str,
 )
