@@ -100,6 +100,8 @@ def command(
 
 def _better(model: "Reverser", reports: "Sequence[dict[str, Any]]") -> str:
     """The training that may lead to a better model."""
+    if model.config.task.rule == "pairs":  # whose rows are in this run only
+        return f"seqrev train --run {model.run} --steps {2 * model.config.train.steps}"
     longest = max(row["length"] for report in reports for row in report["by_length"])
     if longest > model.config.task.max_length:
         return "seqrev train --config configs/extrapolate.yaml"

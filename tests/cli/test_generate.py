@@ -195,3 +195,10 @@ def test_pairs_do_not_go_with_a_stream(cli: Cli) -> None:
     result = cli("generate", "--from", "mine.tsv", "--set", "data.stream=true")
     assert result.code == 2
     assert "data.stream does not go with task.rule=pairs" in result.err
+
+
+def test_a_run_of_pairs_that_is_not_good_enough_is_to_be_trained_on(cli: Cli) -> None:
+    Path("mine.tsv").write_text("".join(f"{a} {b}\t{b}\n" for a in range(9) for b in range(9)))
+    assert cli("generate", "--from", "mine.tsv", "--set", "train.steps=2", "--set", "model.d_model=16").code == 0
+    assert cli("train", "--run", "1").code == 0
+    assert_refused(cli("evaluate", "--run", "1", "--min-exact", "1"), 4, "seqrev train --run runs/001 --steps 4")
