@@ -9,7 +9,7 @@ from seqrev.cli.console import Console, align, fits
 from seqrev.cli.options import Beam, Device, Json, RunsDir, load_model, refuse_together
 from seqrev.errors import QualityError, UsageError
 from seqrev.runs.folders import PRETRAINED
-from seqrev.task import RuleName, alignment_name
+from seqrev.task import BOS, EOS, FIRST_SYMBOL, PAD, RuleName, alignment_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -171,4 +171,5 @@ def _print_mistakes(console: Console, report: dict[str, Any]) -> None:
 
 def _shorten(sequence: list[int]) -> str:
     more = f" … ({len(sequence):,} symbols)" if len(sequence) > SYMBOLS_SHOWN else ""
-    return " ".join(map(str, sequence[:SYMBOLS_SHOWN])) + more
+    names = {EOS - FIRST_SYMBOL: "<EOS>", BOS - FIRST_SYMBOL: "<BOS>", PAD - FIRST_SYMBOL: "<PAD>"}  # if teacher-forced
+    return " ".join(names.get(symbol, str(symbol)) for symbol in sequence[:SYMBOLS_SHOWN]) + more

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from seqrev.cli.evaluate import _shorten
 from seqrev.data.sampling import fresh_sequences
 from seqrev.inference.evaluation import evaluate
 from seqrev.plotting import curves as curves_module
@@ -400,3 +401,8 @@ def test_a_length_beyond_the_positions_is_refused_before_any_work(
 def test_the_longest_length_that_fits_is_evaluated(cli: Cli, own_run: Run) -> None:
     document = cli("evaluate", "--run", own_run, "--lengths", "30", "--count", "2", "--json").document
     assert document["by_length"][0]["length"] == 30
+
+
+def test_special_tokens_in_a_wrong_answer_have_their_names() -> None:
+    """Teacher-forced, an answer has a token at every step, be it the wrong kind."""
+    assert _shorten([3, -1, 0, -2, -3]) == "3 <EOS> 0 <BOS> <PAD>"
