@@ -21,12 +21,19 @@ BY_HAND: dict[task.RuleName, Callable[[list[int]], list[int]]] = {
     "rotate": lambda symbols: symbols[1:] + symbols[:1],
     "swap": lambda symbols: [symbol for start in range(0, len(symbols), 2) for symbol in symbols[start : start + 2][::-1]],
     "odd_first": lambda symbols: symbols[::2] + symbols[1::2],
+    "repeat": lambda symbols: [symbol for symbol in symbols for _ in range(2)],
 }
 each_rule = pytest.mark.parametrize("rule", task.RULES)
 
 
 def test_every_rule_is_tested_and_can_be_chosen() -> None:
-    assert list(BY_HAND) == list(task.RULES) == list(get_args(task.RuleName))
+    assert [*BY_HAND, "pairs"] == [*task.RULES, "pairs"] == list(get_args(task.RuleName))
+
+
+def test_of_pairs_nobody_knows_the_answers() -> None:
+    for ask in (task.apply_rule, task.alignment):
+        with pytest.raises(UsageError, match="known of the given pairs only"):
+            ask(np.array([1, 2]), "pairs")
 
 
 @each_rule
@@ -49,9 +56,10 @@ def test_twice_it_is_the_identity(rule: task.RuleName, symbols: list[int]) -> No
 def test_the_alignment_points_at_what_the_rule_emits(rule: task.RuleName, symbols: list[int]) -> None:
     source = np.array([symbols, symbols[::-1]])
     indices = task.alignment(source, rule)
-    assert indices.shape == source.shape
+    assert indices.shape == (2, task.answer_length(len(symbols), rule))
+    times = indices.shape[1] // len(symbols)
     for row, order in zip(source, indices, strict=True):
-        assert sorted(order.tolist()) == list(range(len(symbols)))  # each symbol once
+        assert sorted(order.tolist()) == sorted([*range(len(symbols))] * times)  # each symbol as often
         assert [int(row[index]) for index in order] == task.apply_rule(row, rule).tolist()
 
 
@@ -74,7 +82,8 @@ def test_a_batch_of_different_lengths_is_answered_as_its_rows_are(
     rule: task.RuleName, rows: list[list[int]], longest: int
 ) -> None:
     answers = task.apply_rule(filled(rows, longest), rule)
-    assert answers.tolist() == filled([BY_HAND[rule](row) for row in rows], longest).tolist()
+    expected = filled([BY_HAND[rule](row) for row in rows], task.answer_length(longest, rule))
+    assert answers.tolist() == expected.tolist()
 
 
 @few
