@@ -46,11 +46,11 @@ def epoch(plan: Plan) -> list[Result]:
     return [row(f"one epoch of {len(rows):,} sequences, dropout 0.1", own_time, min(peer_times), 2.5, f"peer: {detail}")]
 
 
-class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]  # PyTorch does not annotate it
     """Notes every matrix product: what it is called with, shapes and strides."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # nor here
         self.calls: list[tuple[Any, list[Any]]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

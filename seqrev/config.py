@@ -14,7 +14,7 @@ from seqrev.errors import InputError, UsageError
 from seqrev.system.files import read_regular
 from seqrev.system.safe_yaml import LARGEST_TEXT, parse_yaml
 from seqrev.system.text import shorten
-from seqrev.task import RuleName, answer_length
+from seqrev.task import TIMES_AS_LONG, RuleName, answer_length
 
 HINT = "the table of all fields in docs/configuration.md, or configs/small.yaml as an example"
 MOST_PROBLEMS = 20  # in one message
@@ -184,7 +184,7 @@ class Config(_Section):
             raise ValueError(
                 f"model.random_positions ({spread}) is less than the longest sequence and two more ({longest})"
             )
-        if spread and (self.model.positions == "learned" or self.task.rule in ("repeat", "pairs")):
+        if spread and (self.model.positions == "learned" or self.task.rule in ("pairs", *TIMES_AS_LONG)):
             raise ValueError("model.random_positions does not go with learned positions, nor with repeat or pairs")
         if self.data.stream and self.task.rule == "pairs":
             raise ValueError("data.stream does not go with task.rule=pairs, of which there are only those given")

@@ -49,6 +49,7 @@ RULES: Mapping[RuleName, Callable[[Array], Array]] = {
     "odd_first": _odd_first,  # the first, third, fifth, … symbol, then the second, fourth, …
     "repeat": lambda sources: np.arange(sources.shape[-1]).repeat(2),  # each symbol twice
 }
+TIMES_AS_LONG: Mapping[RuleName, int] = {"repeat": 2}  # as its source, is an answer; else it is as long
 
 
 def _indices(sources: Array, rule: RuleName) -> Array:
@@ -59,7 +60,7 @@ def _indices(sources: Array, rule: RuleName) -> Array:
 
 def answer_length(length: Length, rule: RuleName) -> Length:
     """Symbols in the answer to so many symbols; of ``pairs``, which nobody knows, as many."""
-    return 2 * length if rule == "repeat" else length
+    return length * TIMES_AS_LONG.get(rule, 1)
 
 
 def alignment(sources: Array, rule: RuleName) -> Array:

@@ -74,6 +74,7 @@ def _sweep(console: Console, what: "Sweep", runs_dir: Path | None, out: Path | N
     ):
 
         def observe(index: int, planned: "Planned") -> "Observer":
+            """Say which training is next, and show how far it is."""
             done = f": {planned.done} is done" if planned.done else ""
             console.note(f"{index + 1} of {len(what.members)}: {planned.member}{done}")
             reporter = Reporter(steps)

@@ -6,7 +6,7 @@ import numpy as np
 
 from seqrev.config import Config
 from seqrev.data.sampling import EPOCH, WINDOW, available_lengths, stream_lengths, stream_rows
-from seqrev.data.sequences import Pairs, Sequences, smallest_integers, targets_of
+from seqrev.data.sequences import Pairs, Sequences, smallest_integers
 from seqrev.task import Array, answer_length
 
 BATCHES_IN_A_WINDOW = 16  # whose rows are sorted by length together, with ``train.group_by_length``
@@ -51,8 +51,7 @@ class Batches:
         """Answers that were given to rows ``part`` of batch ``step``, as ``rows`` has them; None: the rule gives them."""
         if not isinstance(self._dataset, Pairs):
             return None
-        rows = self._indices(self._places(step)[0][part])
-        return targets_of(self._dataset, rows, self._dataset.padded[rows], self._task.rule)
+        return self._dataset.targets_at(self._indices(self._places(step)[0][part]))
 
     def rows(self, step: int, part: slice = ALL) -> Array:
         """Rows ``part`` of batch ``step`` (from 0): symbols, ``[rows, longest]``, filled up with ``ENDED``."""

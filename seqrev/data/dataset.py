@@ -130,11 +130,11 @@ def load_split(folder: Path, split: Split, config: Config) -> Sequence[list[int]
 
 def _judged(rows: Sequence[Sequence[int]], rule: RuleName) -> Sequence[list[int]]:
     """Rows whose targets are there if they must be, and else are what the rule makes of the sources."""
-    sources = [list(row) for row in rows]
     if rule == "pairs":
         if not isinstance(rows, Pairs):
             raise UsageError('"tgt" is missing, which the rule pairs needs.')
         return rows
+    sources = [list(row) for row in rows]
     if isinstance(rows, Pairs):
         for number, (target, expected) in enumerate(zip(rows.targets, answers_to(sources, rule), strict=True), start=1):
             if target != expected:

@@ -6,7 +6,7 @@ from typing import BinaryIO
 import numpy as np
 
 from seqrev.data.sequences import Pairs, Sequences, group_by_length, smallest_integers
-from seqrev.task import ENDED, RuleName, answer_length, apply_rule
+from seqrev.task import ENDED, TIMES_AS_LONG, RuleName, answer_length, apply_rule
 
 BLOCK = 1_048_576  # bytes that are read together
 
@@ -53,7 +53,7 @@ def read_jsonl(file: BinaryIO, most: int, longest: int, symbols: int, rule: Rule
     None where it does not, or there are more than ``most`` sequences, or longer ones, or other symbols; and where a table
     of the longest would take many times the memory of the text. Also where answers are not as long as their sources.
     """
-    if rule == "pairs" or answer_length(1, rule) != 1:
+    if rule == "pairs" or rule in TIMES_AS_LONG:
         return None
     digits_only = bytes(byte if chr(byte).isdigit() else ord(" ") for byte in range(128)).ljust(256)
     longest_text = 32 + 2 * (len(str(symbols)) + 2) * longest  # of a line: one without an end is not read to its end

@@ -12,8 +12,6 @@ from seqrev.system.files import open_regular, read_lines
 from seqrev.system.text import shorten
 from seqrev.task import check_sequence, parse_sequence
 
-EXAMPLES = 'as in {"src": [4, 8, 2, 9]}'
-
 
 class Line(NamedTuple):
     """What a line holds."""
@@ -87,7 +85,7 @@ def _parse_row(line: str) -> Line:
         value = row.get(name)
         needed = name == "src" or name in row
         if needed and not (isinstance(value, list) and all(type(symbol) is int for symbol in value)):
-            raise UsageError(f'"{name}" must be a list of whole numbers, {EXAMPLES}.')
+            raise UsageError(f'"{name}" must be a list of whole numbers, as in {{"src": [4, 8, 2, 9]}}.')
     return Line(row["src"], row.get("tgt"))
 
 

@@ -127,9 +127,6 @@ def check_possible(config: Config, given: Collection[Split] = ()) -> None:
 
 def fresh_sequences(length: int, count: int, config: Config) -> list[list[int]]:
     """At most ``count`` different test sequences of a length, the same in every run; raise ``UsageError`` if none exist."""
-    if config.task.rule == "pairs":
-        problem = "Of given pairs, nobody knows the answers to other sequences; a split or a file was expected."
-        raise UsageError(problem, "seqrev evaluate --split test")
     check_memory(4 * count * length * 100 // HELD_OUT, f"Drawing {count:,} sequences of length {length:,}")
     rng = np.random.default_rng([FRESH, length])  # not the run's seed: every model gets the same questions
     symbols = config.task.symbols

@@ -6,7 +6,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from seqrev.task import ENDED, Array, RuleName, apply_rule
+from seqrev.task import ENDED, Array, RuleName, apply_rule, check_sequence
 
 
 class Sequences(Sequence[list[int]]):
@@ -27,9 +27,13 @@ class Sequences(Sequence[list[int]]):
     def __getitem__(self, index: slice) -> "Sequences": ...
     def __getitem__(self, index: int | slice) -> "list[int] | Sequences":
         if isinstance(index, slice):
-            return Sequences(self.padded[index])
+            return self.pick(index)
         row: list[int] = self.padded[index, : self.lengths[index]].tolist()
         return row
+
+    def pick(self, rows: slice | NDArray[np.integer]) -> "Sequences":
+        """Some of them: a slice, or any in any order."""
+        return Sequences(self.padded[rows])
 
     @classmethod
     def from_lists(cls, sequences: Sequence[Sequence[int]], symbols: int, longest: int = 0) -> "Sequences":
@@ -52,29 +56,31 @@ class Pairs(Sequences):
         self.targets = targets
         """The answers, in the same order."""
 
-    @overload
-    def __getitem__(self, index: int) -> list[int]: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Pairs": ...
-    def __getitem__(self, index: int | slice) -> "list[int] | Pairs":
-        if isinstance(index, slice):
-            return self.pick(np.arange(len(self))[index])
-        return super().__getitem__(index)
+    def pick(self, rows: slice | NDArray[np.integer]) -> "Pairs":
+        """Some of the pairs: a slice, or any in any order."""
+        return Pairs(super().pick(rows), self.targets.pick(rows))
 
-    def pick(self, rows: NDArray[np.integer]) -> "Pairs":
-        """Some of the pairs, in this order."""
-        return Pairs(Sequences(self.padded[rows]), Sequences(self.targets.padded[rows]))
+    def targets_at(self, rows: NDArray[np.integer]) -> Array:
+        """The answers of some rows: symbols, ``[rows, longest]``, filled up with ``ENDED``."""
+        targets: Array = self.targets.padded[rows][:, : self.targets.lengths[rows].max()]
+        return targets
 
     @classmethod
     def from_pairs(cls, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], symbols: int) -> "Pairs":
-        """Of ``(source, target)``, symbols; at least one pair."""
+        """Of ``(source, target)``, symbols; at least one pair.
+
+        Raises:
+            UsageError: a source or a target is empty, or has a symbol that is not one of 0 to ``symbols - 1``.
+        """
         sources, targets = zip(*pairs, strict=True)
+        for sequence in (*sources, *targets):
+            check_sequence(sequence, symbols)
         return cls(Sequences.from_lists(sources, symbols), Sequences.from_lists(targets, symbols))
 
 
 def pick(sequences: Sequence[Sequence[int]], rows: Sequence[int]) -> Sequence[Sequence[int]]:
     """Some of the sequences, in this order, with the answers that were given to them."""
-    if isinstance(sequences, Pairs):
+    if isinstance(sequences, Sequences):
         return sequences.pick(np.array(rows, dtype=np.intp))
     return [sequences[row] for row in rows]
 
@@ -96,10 +102,7 @@ def answers_to(sources: Sequence[Sequence[int]], rule: RuleName) -> list[list[in
 
 def targets_of(sources: Sequence[Sequence[int]], rows: NDArray[np.integer], chunk: Array, rule: RuleName) -> Array:
     """The same for some ``rows`` of the sources, which are ``chunk``: ``[rows, longest]``, filled up with ``ENDED``."""
-    if not isinstance(sources, Pairs):
-        return apply_rule(chunk, rule)
-    targets: Array = sources.targets.padded[rows][:, : sources.targets.lengths[rows].max()]
-    return targets
+    return sources.targets_at(rows) if isinstance(sources, Pairs) else apply_rule(chunk, rule)
 
 
 def smallest_integers(symbols: int) -> np.dtype[np.integer]:

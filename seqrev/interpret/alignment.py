@@ -70,13 +70,17 @@ def alignment_scores(layer: int, weights: Weights, wanted: NDArray[np.integer] |
     nobody knows.
     """
     if wanted is None:
-        return [AntiDiagonal(layer, head or None, math.nan, math.nan) for head in range(weights.shape[1] + 1)]
+        return _all_alike(layer, weights.shape[1], math.nan)
     weights = weights[:, :, : wanted.shape[1]]
     if not wanted.size:  # an empty answer looks nowhere
-        return [AntiDiagonal(layer, head or None, 0.0, 0.0) for head in range(weights.shape[1] + 1)]
+        return _all_alike(layer, weights.shape[1], 0.0)
     mass, hit = mass_and_hit(np.concatenate((weights.mean(axis=1, keepdims=True), weights), axis=1), wanted)
     scores = zip(mass.mean(axis=(0, 2)).tolist(), hit.mean(axis=(0, 2)).tolist(), strict=True)
     return [AntiDiagonal(layer, head or None, *score) for head, score in enumerate(scores)]
+
+
+def _all_alike(layer: int, heads: int, value: float) -> list[AntiDiagonal]:
+    return [AntiDiagonal(layer, head or None, value, value) for head in range(heads + 1)]
 
 
 def alignment_over(model: Transformer, sources: Sources, layer: int | None = None) -> list[AntiDiagonal]:
@@ -87,9 +91,9 @@ def alignment_over(model: Transformer, sources: Sources, layer: int | None = Non
     """
     layer = model.config.decoder_layers if layer is None else layer
     check_layer_and_head(model.config, "cross", layer)
-    total, rows = np.zeros((model.config.heads + 1, 2)), 0
     if model.rule == "pairs":
-        return alignment_scores(layer, np.zeros((1, model.config.heads, 1, 1), np.float32), None)
+        return _all_alike(layer, model.config.heads, math.nan)
+    total, rows = np.zeros((model.config.heads + 1, 2)), 0
     for chunk, maps in teacher_forced_maps(model, sources):
         wanted = aligned_positions(chunk, model.rule)
         scores = alignment_scores(layer, maps.cross[layer - 1].float().cpu().numpy(), wanted)

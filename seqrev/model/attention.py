@@ -80,10 +80,15 @@ def attention_weights(
 
 
 def plain_attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, bias: Tensor | None = None, dropout: float = 0.0
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    dropout: float = 0.0,
+    addresses: int = 1,
 ) -> Tensor:
     """The values, ``[batch, head, src, d_head]``, weighted by ``attention_weights``, with ``dropout`` on the weights."""
-    addresses = key.shape[1] // value.shape[1]
     return functional.dropout(attention_weights(query, key, mask, bias, addresses), dropout) @ value
 
 
@@ -220,7 +225,7 @@ class MultiHeadAttention(nn.Module):
         if not (explicit or torch.is_grad_enabled() or (fused and bias is None)):
             block = max(1, SCORES_AT_ONCE // (query.shape[0] * query.shape[1] * keys))
         if block < rows:
-            attend = fused_attention if fused else plain_attention
+            attend = fused_attention if fused else functools.partial(plain_attention, addresses=self.addresses)
             found = []
             for some in (slice(start, start + block) for start in range(0, rows, block)):
                 some_mask = mask if mask is None or mask.shape[-2] == 1 else mask[..., some, :]

@@ -20,7 +20,7 @@ from seqrev.config import Config
 from seqrev.data.batches import Batches
 from seqrev.data.dataset import write_dataset
 from seqrev.data.sampling import check_possible, draw_split
-from seqrev.data.sequences import Pairs, Sequences, answers_to
+from seqrev.data.sequences import Pairs, Sequences
 from seqrev.data.splits import Split
 from seqrev.errors import TrainingError, UsageError
 from seqrev.inference.evaluation import compare, greedy_answers
@@ -200,7 +200,7 @@ def _check_rows(rows: TrainingRows, config: Config) -> None:
         if isinstance(some, Pairs) != (config.task.rule == "pairs"):
             problem = "Rows with answers of their own go with task.rule=pairs, and others do not."
             raise UsageError(problem, "Pairs.from_pairs([([4, 8], [8, 4]), …], symbols=10)")
-        if isinstance(some, Pairs) or not isinstance(some, Sequences):  # those come from a dataset
+        if isinstance(some, Pairs) or not isinstance(some, Sequences):  # which come from a dataset, and were checked
             for sequence in (*some, *(some.targets if isinstance(some, Pairs) else ())):
                 check_sequence(sequence, config.task.symbols, most)
 
@@ -234,14 +234,13 @@ def validate(state: TrainingState, sources: Sequence[Sequence[int]]) -> Validati
     """
     state.model.eval()
     forced = teacher_forced(state.model, sources)
-    tokens = sum(len(answer) + 1 for answer in answers_to(sources, state.model.rule))
-    loss = sum(-answer.log_probability for answer in forced) / tokens
-    if not math.isfinite(loss):
+    nats = -sum(answer.log_probability for answer in forced)
+    if not math.isfinite(nats):
         raise TrainingError(
-            f"Training stopped at step {state.step}: the validation loss is {loss}.",
+            f"Training stopped at step {state.step}: the validation loss is {nats}.",
             f"the same command with --set train.lr={state.config.train.lr / 4:g}",
         )
     result = compare(sources, greedy_answers(state.model, sources, forced), state.model.rule).overall
     score, *_ = alignment_over(state.model, sources[:SCORED])
     state.judge(result.exact_match)
-    return Validation(state.step, loss, result.exact_match, result.token_accuracy, score.mass, score.hit)
+    return Validation(state.step, nats / result.tokens, result.exact_match, result.token_accuracy, score.mass, score.hit)

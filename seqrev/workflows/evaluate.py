@@ -7,8 +7,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-
 from seqrev.config import TaskConfig
 from seqrev.data.dataset import load_split
 from seqrev.data.families import FAMILIES, count_up_to, families, sequences_up_to
@@ -26,7 +24,7 @@ from seqrev.runs.folders import PRETRAINED, Run
 from seqrev.system.files import write_json
 from seqrev.system.text import shorten
 from seqrev.system.threads import limit_threads
-from seqrev.task import apply_rule, check_length
+from seqrev.task import check_length
 
 MOST_LENGTHS = 10_001  # in one evaluation
 MOST_MISTAKES = 1_000  # that are listed, where every one counts
@@ -159,7 +157,6 @@ def _on_lengths(
 def _on_all(model: Reverser, longest: int, beam: int, protocol: Protocol, advance: Advance) -> Report:
     """One model on every sequence of up to ``longest`` symbols."""
     symbols, result, done = model.config.task.symbols, Evaluation(kept=MOST_MISTAKES), 0
-    _check_rule(model)
     check_length(longest, model.longest_source)
     total = count_up_to(longest, symbols)
     for chunk in sequences_up_to(longest, symbols):
@@ -169,15 +166,9 @@ def _on_all(model: Reverser, longest: int, beam: int, protocol: Protocol, advanc
     return {"exhaustive": longest, **result.to_dict()}
 
 
-def _check_rule(model: Reverser) -> None:
-    """Raise ``UsageError`` if there is no rule, which knows the answers to all sequences."""
-    apply_rule(np.zeros(1, int), model.config.task.rule)
-
-
 def _on_families(model: Reverser, beam: int, protocol: Protocol, advance: Advance) -> Report:
     """One model on families of sequences."""
     whole, rows = Evaluation(kept=MOST_MISTAKES), []
-    _check_rule(model)
     for done, (name, sequences) in enumerate(families(model.config.task), start=1):
         result = _answer(model, sequences, beam, protocol, MOST_MISTAKES)
         whole.merge(result)

@@ -103,7 +103,8 @@ def sweep(
         for done, row in enumerate(_measure(load(run, device), member, what, known), start=1):
             results.append(row)
             known[row.checkpoint, row.length, row.sequences] = row
-            _write(path, [*results, *(old for old in before if _place(old) not in set(map(_place, results)))])
+            replaced = set(map(_place, results))
+            _write(path, [*results, *(old for old in before if _place(old) not in replaced)])
             advance(done, len(what.lengths), f"length {row.length:,}: exact match {row.exact_match:.3f}")
     _write(path, results)
     table, plot = _report(what, results, path.parent) if results else (None, None)

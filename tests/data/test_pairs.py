@@ -88,6 +88,13 @@ def test_the_configuration_becomes_that_of_the_pairs() -> None:
         config_of_pairs(load_config(overrides=["model.max_positions=20"]), splits)
 
 
+@pytest.mark.parametrize("pair", [([300], [1]), ([1], [10]), ([1, -1, 2], [1]), ([], [1]), ([1], [])])
+def test_pairs_of_what_are_no_symbols_are_refused(pair: tuple[list[int], list[int]]) -> None:
+    """Before they are put into an array, where -1 would be the end of a sequence."""
+    with pytest.raises(UsageError):
+        Pairs.from_pairs([([1], [2]), pair], 10)
+
+
 def test_some_of_the_pairs_keep_their_answers() -> None:
     pairs = Pairs.from_pairs(MANY, 10)
     assert answers_to(pick(pairs, [7, 0, 7]), "pairs") == [MANY[7][1], MANY[0][1], MANY[7][1]]

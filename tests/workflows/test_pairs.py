@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from seqrev.model.transformer import Transformer
 from seqrev.reverser import load
 from seqrev.runs.folders import Run
 from seqrev.task import RuleName, apply_rule
+from seqrev.training.events import Validation
 from seqrev.training.trainer import Trainer, TrainingRows
 from seqrev.workflows.attention import draw, draw_over_time, report
 from seqrev.workflows.evaluate import EvaluationSet
@@ -99,7 +101,7 @@ def test_a_run_of_pairs_is_evaluated_and_looked_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("asked", [{"lengths": "5"}, {"families": True}, {"exhaustive": 2}])
-def test_what_nobody_knows_the_answers_to_is_refused(tmp_path: Path, asked: dict) -> None:  # type: ignore[type-arg]
+def test_what_nobody_knows_the_answers_to_is_refused(tmp_path: Path, asked: dict[str, Any]) -> None:
     run = run_of(tmp_path, UNEQUAL)
     train(run, "cpu")
     with pytest.raises(UsageError):
@@ -170,5 +172,6 @@ def test_repeat_is_learned() -> None:
     ]  # fmt: skip
     trainer = Trainer(load_config(overrides=overrides), device="cpu")
     *_, last = trainer
-    assert last.exact_match >= 0.6  # type: ignore[union-attr]
+    assert isinstance(last, Validation)
+    assert last.exact_match >= 0.6
     assert trainer.reverser.reverse([2, 0, 1]) == [2, 2, 0, 0, 1, 1]
