@@ -1,4 +1,4 @@
-"""The pages are complete: their links resolve, all of them can be found, and the README lists every file of the package."""
+"""The pages are complete: their links resolve, all can be found, and docs/code.md lists every file of the package."""
 
 import re
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from tests.docs.guide import CHAPTERS, ROOT
 
 README = ROOT / "README.md"
 INDEX = ROOT / "docs" / "README.md"
+CODE = ROOT / "docs" / "code.md"
 PAGES = [README, *sorted(ROOT.glob("docs/**/*.md"))]
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
 README_LINES = 150
@@ -45,11 +46,20 @@ def test_the_readme_is_short() -> None:
     assert len(TEXTS[README].splitlines()) <= README_LINES
 
 
-def test_the_tree_of_the_readme_is_that_of_the_package() -> None:
-    (tree,) = re.findall(r"^```text\n(seqrev/.*?)^```", TEXTS[README], flags=re.DOTALL | re.MULTILINE)
+def tree(page: Path) -> list[str]:
+    """The lines of the package's tree."""
+    (lines,) = re.findall(r"^```text\n(seqrev/.*?)^```", TEXTS[page], flags=re.DOTALL | re.MULTILINE)
+    return list(lines.splitlines())
+
+
+def test_the_tree_of_the_readme_is_the_top_of_the_whole_one() -> None:
+    assert tree(README) == [line for line in tree(CODE) if not line.startswith("    ")]
+
+
+def test_the_tree_is_that_of_the_package() -> None:
     listed: list[str] = []
     folder = ""
-    for line in tree.splitlines():
+    for line in tree(CODE):
         name, _, description = line.strip().partition(" ")
         assert description.strip(), line
         if name.endswith("/"):  # the line of a folder is that of its __init__.py
