@@ -81,7 +81,7 @@ class ModelConfig(_Section):
 
     d_model: StrictInt = _field(64, "Width of every layer.", ge=2, le=65_536)
     heads: StrictInt = _field(4, "Attention heads; they share d_model equally.", ge=1, le=1_024)
-    encoder_layers: StrictInt = _field(2, "Layers of the encoder.", ge=1, le=256)
+    encoder_layers: StrictInt = _field(2, "Layers of the encoder; 0: the embedded source as it is.", ge=0, le=256)
     decoder_layers: StrictInt = _field(2, "Layers of the decoder.", ge=1, le=256)
     d_ff: StrictInt = _field(256, "Width inside the feed-forward blocks.", ge=1, le=1_048_576)
     dropout: Probability = _field(0.0, "Dropout on embeddings and on each block's output.")

@@ -91,8 +91,10 @@ class Attention:
         return np.asarray(layers[layer - 1][0], dtype=np.float32)
 
     def all_weights(self, kind: Kind = "cross") -> Weights:
-        """The maps of all layers, ``[layer, head, tgt, src]``."""
-        return np.stack([self.weights(kind, layer) for layer in range(1, len(getattr(self.maps, kind)) + 1)])
+        """The maps of all layers, ``[layer, head, tgt, src]``; of an encoder without layers there are none."""
+        rows, columns = map(len, self.tokens(kind))
+        layers = [self.weights(kind, layer) for layer in range(1, len(getattr(self.maps, kind)) + 1)]
+        return np.stack(layers) if layers else np.zeros((0, self.config.heads, rows, columns), np.float32)
 
     def anti_diagonal(self, layer: int | None = None) -> list[AntiDiagonal]:
         """Scores of a decoder layer (None: the last): the mean over its heads first, then each head.

@@ -14,12 +14,14 @@ ATTENTION_NAMES: dict[Kind, str] = {
 
 
 def check_layer_and_head(config: ModelConfig, kind: Kind, layer: int | None = None, head: int | None = None) -> None:
-    """Refuse a layer or a head that a model does not have; None is not checked.
+    """Refuse a kind, a layer or a head that a model does not have; a None is not checked.
 
     Raises:
         UsageError: naming those that it has.
     """
     layers = config.encoder_layers if kind == "encoder" else config.decoder_layers
+    if not layers:
+        raise UsageError("This model has no encoder self-attention: model.encoder_layers is 0.", "--type cross")
     for name, value, most in (("layer", layer, layers), ("head", head, config.heads)):
         if value is not None and not 1 <= value <= most:
             raise UsageError(

@@ -182,3 +182,11 @@ def test_maps_that_would_not_fit_in_memory_are_refused(monkeypatch: pytest.Monke
     monkeypatch.setattr(attention_module, "MOST_WEIGHTS", 249)
     with pytest.raises(UsageError, match="The maps of 3 symbols have 250 weights; at most 249 are kept"):
         record_attention(model, source)
+
+
+def test_an_encoder_without_layers_has_no_maps() -> None:
+    attention = record_attention(random_model(encoder_layers=0), [4, 8, 2])
+    assert attention.to_arrays()["encoder"].shape == (0, 2, 5, 5)
+    assert attention.weights("cross").shape[2] == 5
+    with pytest.raises(UsageError, match="no encoder self-attention"):
+        attention.weights("encoder")

@@ -29,3 +29,11 @@ def test_a_head_that_is_not_there_is_refused(head: int) -> None:
         check_layer_and_head(CONFIG, "cross", None, head)
     assert str(caught.value) == f"There is no head {head} of cross-attention; this model has heads 1 to 3."
     assert caught.value.hint == "--head 3"
+
+
+def test_an_encoder_without_layers_has_no_attention() -> None:
+    config = CONFIG.model_copy(update={"encoder_layers": 0})
+    with pytest.raises(UsageError, match=r"no encoder self-attention: model\.encoder_layers is 0") as caught:
+        check_layer_and_head(config, "encoder")
+    assert caught.value.hint == "--type cross"
+    check_layer_and_head(config, "decoder", 2, 3)

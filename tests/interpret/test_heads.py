@@ -85,9 +85,10 @@ def test_a_head_that_is_not_there_cannot_be_ablated(layer: int, head: int, says:
         pass
 
 
-def test_the_report_has_every_head_once() -> None:
-    result = report_heads(random_model(encoder_layers=3), SOURCES)
-    expected = [("cross", 2), ("encoder", 3), ("decoder", 2)]
+@pytest.mark.parametrize("encoder_layers", [0, 3])
+def test_the_report_has_every_head_once(encoder_layers: int) -> None:
+    result = report_heads(random_model(encoder_layers=encoder_layers), SOURCES)
+    expected = [("cross", 2), ("encoder", encoder_layers), ("decoder", 2)]
     assert [(one.type, one.layer, one.head) for one in result.heads] == [
         (kind, layer, head) for kind, layers in expected for layer in range(1, layers + 1) for head in (1, 2)
     ]

@@ -15,6 +15,7 @@ from tests.model.models import (
     VOCABULARY,
     assert_close,
     each_scheme,
+    random_model,
     random_rows,
     scheme_model,
     small_config,
@@ -130,3 +131,16 @@ def test_with_random_positions_training_draws_others_every_time_and_evaluation_n
     spread = torch.arange(8) * 12
     assert memory.positions.sort(-1).values.equal(spread.expand(memory.positions.shape))
     assert model.decode(target_batch(*random_rows(6, 6)), memory).isfinite().all()
+
+
+def test_an_encoder_without_layers_is_the_embedded_source() -> None:
+    """So nothing of one source token reaches another, however much padding there is beside it."""
+    config = small_config(encoder_layers=0, positions="rotary", source_from="both")
+    model, source = random_model(0, config), source_batch(*random_rows(5, 3))
+    memory = model.encoder(source, need_weights=True)
+    assert memory.weights == ()
+    assert_close(memory.states, model.encoder.norm(model.encoder.embedding.tokens(source)))
+    changed = source.clone()
+    changed[:, 2] = 3 + (changed[:, 2] - 2) % 10
+    same = (model.encoder(changed).states == memory.states).all(-1)
+    assert same.logical_not().nonzero()[:, 1].tolist() == [2, 2]
