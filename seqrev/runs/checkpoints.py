@@ -106,25 +106,27 @@ def save_checkpoint(
 
 def _commit(temporary: Path, target: Path, manifest: dict[str, Any]) -> None:
     """Move a finished folder to where it belongs."""
-    if target.exists() or target.is_symlink():
+    if target.exists() or files.is_link(target):
         same = False
         with suppress(InputError):
             existing = read_checkpoint(target)
             same = existing.files == manifest["files"] and existing.is_intact()
         if same:  # and now there is a validation: a rename of one file never leaves a gap
-            (temporary / "manifest.json").replace(target / "manifest.json")
+            files.move(temporary / "manifest.json", target / "manifest.json")
             files.sync_folder(target)
             shutil.rmtree(temporary)
             return
         _remove(target)  # damaged, or training would have gone on from it
-    temporary.rename(target)
+    files.move(temporary, target)
     files.sync_folder(target.parent)
 
 
 def _remove(path: Path) -> None:
     """Take a checkpoint away at once; a kill leaves it whole or leaves nothing that looks like one."""
     if files.is_folder(path):
-        shutil.rmtree(path.rename(files.temporary_path(path, "old")))
+        old = files.temporary_path(path, "old")
+        files.move(path, old)
+        shutil.rmtree(old)
     else:  # a file or a link, which somebody put there
         path.unlink()
 

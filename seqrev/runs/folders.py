@@ -1,10 +1,10 @@
 """Run folders: opened once, numbered, never overwritten."""
 
-import fcntl
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from seqrev.config import Config, load_config, parse_config, to_yaml
@@ -14,12 +14,13 @@ from seqrev.runs.record import Record
 from seqrev.system.files import (
     atomic_write,
     is_file,
+    is_link,
     make_folder,
-    open_regular,
     remove_leftovers,
     storage_errors,
     sync_folder,
 )
+from seqrev.system.locks import is_locked, lock
 from seqrev.system.text import shorten
 
 FOLDERS = ("data", "checkpoints", "snapshots", "evaluation", "attention", "tensorboard")
@@ -52,7 +53,7 @@ class Run:
         self.record.read()
         for path in map(self.path.joinpath, FOLDERS):
             with storage_errors(path):
-                is_own = not path.is_symlink() and (path.is_dir() or not path.exists())
+                is_own = not is_link(path) and (path.is_dir() or not path.exists())
             if not is_own:
                 raise InputError(f"{path} is not a folder of its own; a run keeps everything inside itself.")
 
@@ -91,35 +92,27 @@ class Run:
     def locked(self) -> Iterator[None]:
         """Be the only process at work in this run, or raise ``InputError``; remove what an earlier one left unfinished.
 
-        The lock is the kernel's (``flock``): it goes with the process, however that ends.
+        The lock is the kernel's: it goes with the process, however that ends.
         """
         if self.outputs != self.path:
             problem = f"The run {self} is part of seqrev, and is not changed; a run of your own was expected."
             raise InputError(problem, "seqrev train --config configs/small.yaml")
-        path = self.path / ".lock"
-        with storage_errors(path):
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        with os.fdopen(handle):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with ExitStack() as stack:
+            with storage_errors(self.path / ".lock"):
+                is_ours = stack.enter_context(lock(self.path / ".lock"))
+            if not is_ours:
                 raise InputError(
                     f"Another process is at work in {self}; two must not write to one run.",
                     "the same command when it is done, or seqrev train --config configs/small.yaml for a new run",
-                ) from None
+                )
             with storage_errors(self.path):
                 for folder in (self.path, self.data, self.checkpoints, self.snapshots):
                     remove_leftovers(folder)
             yield
 
     def is_at_work(self) -> bool:
-        """Whether a process holds the lock; asks for it only for a moment."""
-        with suppress(InputError), open_regular(self.path / ".lock", follow=False) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        """Whether a process holds the lock."""
+        return is_locked(self.path / ".lock")
 
     def has_config(self) -> bool:
         """Whether the run was opened to its end."""
@@ -155,17 +148,27 @@ def _make_next(folder: Path, suffix: str, make: Callable[[Path], None]) -> Path:
 
 
 def open_run(runs_dir: str | Path | None, config: Config) -> Run:
-    """Make the next run folder, with configuration and record; raise ``InputError`` if it cannot be written."""
+    """Make the next run folder, with configuration and record, or leave none.
+
+    Raises:
+        InputError: it cannot be made.
+        StorageError: the disk is full or fails.
+    """
     runs_dir = default_runs_dir() if runs_dir is None else Path(runs_dir)
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
         run = Run(_make_next(runs_dir, "", Path.mkdir))
-        sync_folder(runs_dir)
     except OSError as error:
         problem = f"No run can be opened in {runs_dir}: {error.strerror}. A folder that can be written was expected."
         raise InputError(problem, "seqrev train --runs-dir FOLDER") from None
-    atomic_write(run.path / "config.yaml", to_yaml(config).encode())
-    run.record.create(config.seed)
+    try:
+        with storage_errors(run.path):
+            sync_folder(runs_dir)
+        atomic_write(run.path / "config.yaml", to_yaml(config).encode())
+        run.record.create(config.seed)
+    except BaseException:
+        shutil.rmtree(run.path, ignore_errors=True)  # nobody has heard of it
+        raise
     return run
 
 

@@ -80,7 +80,7 @@ def _git() -> dict[str, Any] | None:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(package), *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+        return subprocess.run(command, check=True, capture_output=True, timeout=10).stdout.decode(errors="replace").strip()
 
     try:
         git("ls-files", "--error-unmatch", "__init__.py")  # an installed package may lie inside somebody else's checkout

@@ -4,6 +4,7 @@ Written: a temporary file beside the target, flushed to disk, renamed, and the f
 of a size that was expected: a FIFO would block for ever, a device may have no end, a link leads out of the run.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -11,6 +12,8 @@ import os
 import re
 import shutil
 import stat
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
@@ -20,6 +23,9 @@ from typing import Any, BinaryIO
 from seqrev.errors import InputError, StorageError
 
 DEEPEST_JSON = 32  # levels; no file of a run has more than six
+JUNCTION = 0xA0000003  # how Windows marks a folder that leads elsewhere, as a link does
+CANNOT_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # what shared folders say of themselves
+WINDOWS = sys.platform == "win32"
 TEMPORARY = re.compile(r"\..+\.\d+\.(tmp|old)")  # what a killed writer leaves behind
 
 
@@ -40,7 +46,7 @@ def atomic_open(path: Path) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            move(temporary, path)
             sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):  # the first error is the one to tell
@@ -63,11 +69,26 @@ def remove_leftovers(folder: Path) -> None:
                 path.unlink()
 
 
+def move(source: Path, target: Path) -> None:
+    """Rename; a file that is at ``target`` is replaced. On Windows, wait two seconds for whoever has one of them open."""
+    for _ in range(100 if WINDOWS else 0):
+        with suppress(PermissionError):
+            source.replace(target)
+            return
+        time.sleep(0.02)
+    source.replace(target)
+
+
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk, so that a rename in it survives a power cut."""
+    """Flush a folder's entries to disk, so that a rename in it survives a power cut, where the system can do that."""
+    if WINDOWS:  # which has no call for it
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in CANNOT_FLUSH:
+            raise
     finally:
         os.close(handle)
 
@@ -100,8 +121,13 @@ def to_json(document: Any) -> bytes:
 def is_folder(path: Path) -> bool:
     """Whether it is a folder itself, not a link to one; what may not be looked at is none."""
     with suppress(OSError, ValueError):
-        return stat.S_ISDIR(path.lstat().st_mode)
+        return stat.S_ISDIR(path.lstat().st_mode) and not is_link(path)
     return False
+
+
+def is_link(path: Path) -> bool:
+    """Whether it leads elsewhere: a link or, on Windows, a junction; raise ``OSError`` if it may not be looked at."""
+    return path.is_symlink() or (WINDOWS and path.exists() and getattr(path.lstat(), "st_reparse_tag", 0) == JUNCTION)
 
 
 def is_file(path: Path) -> bool:
@@ -120,18 +146,18 @@ def open_regular(path: Path, expected: str = "a file", hint: str = "", follow: b
     if "\0" in str(path):
         raise InputError(f"{str(path)!r} is no name that a file can have.", hint)
     try:
-        if not follow and path.is_symlink():
+        if not follow and is_link(path):
             raise InputError(f"{path} is a link; {expected} was expected.", hint)
-        # a FIFO is opened at once, though nobody writes to it, and then refused
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        # a FIFO is opened at once, though nobody writes to it, and then refused; Windows has none
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InputError(f"{path} is not a regular file; {expected} was expected.", hint)
             yield file
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; {expected} was expected.", hint) from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; {expected} was expected.", hint) from None
     except OSError as error:
+        if isinstance(error, IsADirectoryError) or (WINDOWS and path.is_dir()):
+            raise InputError(f"{path} is a folder; {expected} was expected.", hint) from None
         raise InputError(f"{path} cannot be read: {error.strerror or error}.", hint) from None
 
 

@@ -2,10 +2,23 @@
 
 import os
 import shutil
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 from seqrev.errors import StorageError, UsageError
+
+if sys.platform == "win32":
+    import ctypes
+
+    def _memory() -> int:
+        kilobytes = ctypes.c_ulonglong()
+        ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
+        return 1024 * kilobytes.value
+else:
+
+    def _memory() -> int:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def check_disk(folder: Path, needed: int, what: str) -> None:
@@ -20,8 +33,8 @@ def check_disk(folder: Path, needed: int, what: str) -> None:
 
 def check_memory(needed: int, what: str) -> None:
     """Raise ``UsageError`` if ``needed`` bytes for ``what`` are more than this machine has."""
-    available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > available:
+    available = _memory()
+    if needed > available > 0:  # some virtual machines do not say how much they have
         problem = f"{what} needs at least {_size(needed)} of memory, and this machine has {_size(available)}."
         raise UsageError(problem, "--set with a smaller model, shorter sequences or fewer of them")
 

@@ -1,9 +1,13 @@
+import errno
 import hashlib
 import io
 import json
 import os
 import socket
+import stat
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -99,6 +103,54 @@ def test_a_folder_that_is_there_is_flushed_as_well(tmp_path: Path, monkeypatch: 
     for _ in range(2):
         files.make_folder(tmp_path / "a")
     assert flushed == [tmp_path, tmp_path]
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_a_folder_that_its_system_cannot_flush_is_no_error_and_a_failing_disk_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """CIFS and other shared folders have no flush of folders."""
+    fsync = os.fsync
+
+    def refuse(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(code, os.strerror(code))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageError) if code == errno.EIO else nullcontext():
+        files.atomic_write(tmp_path / "a.txt", b"content")
+    assert (tmp_path / "a.txt").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("windows", [True, False])
+def test_on_windows_a_rename_waits_for_whoever_has_the_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: bool
+) -> None:
+    refusals, replace = [True, True], Path.replace
+
+    def refuse(self: Path, target: Path) -> Path:
+        if refusals:
+            refusals.pop()
+            raise PermissionError(errno.EACCES, "Access is denied")
+        return replace(self, target)
+
+    monkeypatch.setattr(files, "WINDOWS", windows)
+    monkeypatch.setattr(Path, "replace", refuse)
+    with nullcontext() if windows else pytest.raises(StorageError, match="Access is denied"):
+        files.atomic_write(tmp_path / "a.txt", b"content")
+    assert (tmp_path / "a.txt").exists() == windows
+
+
+def test_a_junction_is_a_link_and_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows says of it that it is a folder, and with a number of its own that it leads elsewhere."""
+    found = tmp_path.lstat()
+    assert files.is_folder(tmp_path)
+    assert not files.is_link(tmp_path)
+    monkeypatch.setattr(files, "WINDOWS", True)
+    monkeypatch.setattr(Path, "lstat", lambda _: SimpleNamespace(st_mode=found.st_mode, st_reparse_tag=files.JUNCTION))
+    assert not files.is_folder(tmp_path)
+    assert files.is_link(tmp_path)
 
 
 def test_json_is_strict_and_comes_back(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def forget_the_moments(restore: Callable[..., None]) -> Callable[..., None]:
 RUNS = (
     Mutant(
         "no lock",
-        "seqrev.runs.folders.fcntl",
+        "seqrev.system.locks.fcntl",
         lambda module: Altered(module, flock=lambda handle, operation: None),
         "test_one_process_at_a_time_is_at_work_in_a_run",
     ),

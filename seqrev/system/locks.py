@@ -1,0 +1,86 @@
+"""A lock for one process: the kernel's, which goes with the process, however that ends."""
+
+import errno
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _take(handle: int, _shared: bool) -> bool:
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # there is no shared one
+        except PermissionError:
+            return False
+        return True
+
+    def _give_back(handle: int) -> None:
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)  # to close the file is enough, but may take effect later
+else:
+    import fcntl
+
+    def _take(handle: int, shared: bool) -> bool:
+        try:
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _give_back(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+NOT_SUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}  # of file systems without locks
+# Windows has neither flag, nor a FIFO that would block for ever.
+SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+@contextmanager
+def lock(path: Path, shared: bool = False) -> Iterator[bool]:
+    """Hold the lock of a file while the block runs; False: another process has it. Raises ``OSError`` as ``os.open`` does.
+
+    ``shared``: only look, and make no file. Where the file system has no locks (some shared folders), a file in this
+    machine's own folder for temporary files is locked instead: other machines do not see it.
+    """
+    flags = os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT
+    try:
+        handle, taken = _open(path, flags, shared)
+    except OSError as error:
+        if error.errno not in NOT_SUPPORTED:
+            raise
+        handle, taken = _open(_stand_in(path), flags, shared)
+    try:
+        yield taken
+    finally:
+        if taken:
+            _give_back(handle)
+        os.close(handle)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock of a file; asks for it only for a moment."""
+    with suppress(OSError), lock(path, shared=True) as free:
+        return not free
+    return False
+
+
+def _open(path: Path, flags: int, shared: bool) -> tuple[int, bool]:
+    """The open file, and whether its lock was taken."""
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    handle = os.open(path, flags | SAFELY, 0o666)
+    try:
+        return handle, _take(handle, shared)
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def _stand_in(path: Path) -> Path:
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
+    return Path(tempfile.gettempdir()) / f"seqrev-{name[:32]}.lock"
