@@ -10,7 +10,7 @@ import typer
 
 from seqrev import __version__
 from seqrev.cli import attention, decode, evaluate, generate, runs, sweep, train
-from seqrev.cli.console import Console, OutputClosed, discard_unwritable
+from seqrev.cli.console import Console, OutputClosed, discard_unwritable, open_missing_streams
 from seqrev.errors import SeqrevError, TrainingError, UsageError
 from seqrev.system.signals import Interrupted, stop_requests
 from seqrev.training.distributed import is_first
@@ -50,6 +50,7 @@ def _options(
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code, as docs/reference.md lists them."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    open_missing_streams()
     console = Console(json_mode="--json" in arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -57,8 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with stop_requests():
             code = typer.main.get_command(app)(args=arguments, prog_name="seqrev", standalone_mode=False)
-            if sys.stdout is not None:  # a daemon may have none
-                sys.stdout.flush()
+            sys.stdout.flush()
             return code if isinstance(code, int) else 0
     except (SeqrevError, Interrupted) as error:
         if is_first() or not isinstance(error, TrainingError | Interrupted):  # which the first process reports
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
         console.error(_known(error))
         return SeqrevError.exit_code
     finally:
-        for stream in filter(None, (sys.stdout, sys.stderr)):
+        for stream in (sys.stdout, sys.stderr):
             discard_unwritable(stream)
 
 

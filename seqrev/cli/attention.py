@@ -84,7 +84,7 @@ def command(
         console.note(LONGER.format(model.config.task.max_length))
     console.data(f"source  {' '.join(map(str, attention.source))}")
     console.data(f"output  {' '.join(map(str, attention.answer.output))} ({attention.verdict})")
-    if text or ascii_ or (sys.stdout is not None and sys.stdout.isatty()):
+    if text or ascii_ or sys.stdout.isatty():
         _print_map(console, attention, view, ascii_)
     _print_scores(console, attention, model, view, path)
 

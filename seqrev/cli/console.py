@@ -4,6 +4,7 @@ A pipe, ``NO_COLOR`` or a dumb terminal gets no escape byte.
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -82,9 +83,9 @@ class Console:
     def _write(self, text: str) -> None:
         try:
             print(text, flush=True)
-        except BrokenPipeError:
-            raise OutputClosed from None
         except OSError as error:
+            if isinstance(error, BrokenPipeError) or error.errno == errno.EINVAL:  # the second is what Windows says
+                raise OutputClosed from None
             raise StorageError(f"Standard output cannot be written: {error.strerror or error}.") from None
 
 
@@ -185,6 +186,16 @@ def _one_line(text: str) -> str:
     return line if len(line) <= LONGEST_MESSAGE else f"{line[: LONGEST_MESSAGE // 2]} … {line[-LONGEST_MESSAGE // 3 :]}"
 
 
+def open_missing_streams() -> None:
+    """Let output go nowhere that has nowhere to go, as with ``2>&-``, in a daemon, or under ``pythonw``.
+
+    ``print`` would write messages to stdout instead, and the next file that is opened would have the number of the stream.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
+
+
 def discard_unwritable(stream: TextIO) -> None:
     """Discard what cannot be written, as to a pipe without a reader; Python would complain when it flushes it at exit."""
     try:
@@ -193,6 +204,6 @@ def discard_unwritable(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def is_live(stream: TextIO | None) -> bool:
+def is_live(stream: TextIO) -> bool:
     """Whether a stream is a terminal that may be sent escape sequences."""
-    return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
