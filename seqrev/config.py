@@ -10,13 +10,11 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from seqrev.errors import InputError, UsageError
-from seqrev.system.files import read_regular
-from seqrev.system.safe_yaml import LARGEST_TEXT, parse_yaml
+from seqrev.config_files import CONFIGS, HINT, assign, find_config, read_tree
+from seqrev.errors import UsageError
 from seqrev.system.text import shorten
 from seqrev.task import TIMES_AS_LONG, RuleName, answer_length
 
-HINT = "the table of all fields in docs/configuration.md, or configs/small.yaml as an example"
 MOST_PROBLEMS = 20  # in one message
 
 
@@ -191,18 +189,18 @@ class Config(_Section):
         return self
 
 
-def load_config(
-    path: str | Path | None = None, overrides: Sequence[str] = (), seed: int | None = None, follow: bool = True
-) -> Config:
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), seed: int | None = None) -> Config:
     """Read a YAML file (None: only defaults), apply ``--set`` assignments and a seed, check it all.
 
+    ``path``: or the name of a configuration that is part of the package: small, fast, extrapolate, base.
+
     Raises:
-        InputError: the file cannot be read, is not YAML, or is a link that is not to be followed.
+        InputError: the file cannot be read, or is not YAML.
         UsageError: an unknown field, or a value that its field does not take; the message names every one of them.
     """
-    tree = {} if path is None else read_tree(Path(path), follow)
+    tree = {} if path is None else read_tree(find_config(path), CONFIGS)
     for assignment in overrides:
-        _assign(tree, assignment)
+        assign(tree, assignment)
     if seed is not None:
         tree["seed"] = seed
     names = [str(path)] * (path is not None) + ["--set"] * bool(overrides)
@@ -242,42 +240,6 @@ def fields(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tupl
         else:
             plain = field.default is None or isinstance(field.default, bool)  # else JSON would put quotes around text
             yield prefix + name, json.dumps(field.default) if plain else str(field.default), field.description or ""
-
-
-def read_tree(path: Path, follow: bool = True, aliases: bool = False) -> dict[str, Any]:
-    """The named values of a YAML file, where ``aliases`` (``*name``) may be allowed; errors as those of ``load_config``."""
-    try:
-        tree = parse_yaml(read_regular(path, LARGEST_TEXT, "a YAML file", follow=follow).decode(), aliases)
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not text; a YAML file was expected.") from None
-    except ValueError as error:
-        raise InputError(f"{path} {error}.") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
-        raise UsageError(f"{path} must hold named fields, such as `seed: 0`.", HINT)
-    return tree
-
-
-def _assign(tree: dict[str, Any], assignment: str) -> None:
-    """Put one ``dotted.name=value`` into the tree; the value is read as YAML, so ``3``, ``true`` and ``1e-3`` are typed."""
-
-    def refusal(problem: str) -> UsageError:
-        return UsageError(f"--set {shorten(assignment, 60)}{problem}", "--set train.lr=3e-4")
-
-    name, equals, text = assignment.partition("=")
-    if not equals:
-        raise refusal(" has no value; NAME=VALUE was expected.")
-    try:
-        value = parse_yaml(text)
-    except ValueError:
-        raise refusal(": the value is not valid YAML.") from None
-    *sections, leaf = name.strip().split(".")
-    for section in sections:
-        tree = tree.setdefault(section, {})
-        if not isinstance(tree, dict):
-            raise refusal(f": {shorten(section)[1:-1]} is a value, not a section.")
-    tree[leaf] = value
 
 
 def _explain(detail: ErrorDetails, known: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ class InputError(SeqrevError):
     """A run, checkpoint, dataset or file that is missing, damaged or not readable."""
 
     exit_code = 3
-    usual_hint = "seqrev train --config configs/small.yaml"
+    usual_hint = "seqrev train --config small"
 
 
 class QualityError(SeqrevError):
@@ -38,4 +38,4 @@ class TrainingError(SeqrevError):
 class StorageError(SeqrevError):
     """The disk refused to keep something: it is full, failing or read-only. What was there before is still there."""
 
-    usual_hint = "df -h, to see what is free; then the same command again, or one with --runs-dir on another disk"
+    usual_hint = "the same command when there is room again, or one with --runs-dir on another disk"

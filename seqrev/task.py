@@ -146,7 +146,7 @@ def check_length(length: int, longest: int) -> None:
         more = f" --set model.max_positions={length + 2}" if length > EXTRAPOLATE_LONGEST else ""
         raise UsageError(
             f"The sequence has {length:,} symbols; this model takes 1 to {longest:,} (model.max_positions less two).",
-            f"seqrev train --config configs/extrapolate.yaml{more}",
+            f"seqrev train --config extrapolate{more}",
         )
 
 

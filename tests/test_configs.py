@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from seqrev.config import Config, ModelConfig, load_config
+from seqrev.config_files import CONFIGS as NAMES
+from seqrev.config_files import SWEEPS as SWEEP_NAMES
 from seqrev.data.sampling import check_possible, fresh_sequences
 from seqrev.model.transformer import Transformer
 from seqrev.task import EXTRAPOLATE_LONGEST, vocabulary_size
@@ -30,8 +32,8 @@ def comment(path: Path) -> list[str]:
 
 def test_configurations_are_yaml_and_there_are_those_that_hints_name() -> None:
     assert {path.suffix for path in FILES} == {".yaml"}
-    assert {"small.yaml", "extrapolate.yaml"} <= {path.name for path in CONFIGS}
-    assert "ablation.yaml" in SWEEPS
+    assert sorted(NAMES) == [path.stem for path in CONFIGS]
+    assert sorted(SWEEP_NAMES) == [Path(name).stem for name in SWEEPS]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -60,12 +62,6 @@ def test_the_recipe_trains_on_short_sequences_and_takes_long_ones() -> None:
 
 
 # --- the sweep --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the bases of the sweeps are found."""
-    monkeypatch.chdir(REPOSITORY)
 
 
 def variant_of(sweep: str, variant: str) -> Config:

@@ -1,6 +1,8 @@
 """The installation: the wheel, the source distribution, and an editable one. Needs no network."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -50,20 +52,54 @@ def test_the_source_distribution_holds_what_the_tests_need(clone: Path) -> None:
 def test_the_wheel_holds_the_whole_package_and_nothing_else(clone: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(build("wheel", clone, tmp_path)) as wheel:
         inside = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert {"seqrev/py.typed", "seqrev/plotting/page.js"} <= inside
-    assert inside == {path.relative_to(clone).as_posix() for path in (clone / "seqrev").rglob("*") if path.is_file()}
+    assert {"seqrev/py.typed", "seqrev/plotting/page.js", "seqrev/configs/small.yaml"} <= inside
+    package = {path.relative_to(clone).as_posix() for path in (clone / "seqrev").rglob("*") if path.is_file()}
+    assert inside == package | {f"seqrev/configs/{path.name}" for path in (clone / "configs").iterdir()}
+
+
+def make_environment(folder: Path) -> tuple[Path, Path]:
+    """A new environment's Python, and where its packages are; dependencies come from the running one.
+
+    The path files in that one, its own installation of seqrev, are not read.
+    """
+    venv.create(folder, with_pip=True)
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", folder=folder).strip())
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python, packages
+
+
+def test_an_installed_package_has_its_configurations_and_names_no_file_that_is_not_there(
+    clone: Path, tmp_path: Path
+) -> None:
+    python, packages = make_environment(tmp_path / "venv")
+    wheel = build("wheel", clone, tmp_path / "wheel")
+    run(python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel, folder=tmp_path)
+    program = (python, "-m", "seqrev")
+    assert "--config small" in run(*program, "--help", folder=tmp_path)
+    run(*program, "generate", "--config", "small", folder=tmp_path)
+    assert (
+        json.loads((tmp_path / "runs" / "001" / "data" / "manifest.json").read_text())["splits"]["train"]["rows"] == 10_000
+    )
+    for name in ("ablation", "rules"):
+        assert "the recipe" in run(*program, "sweep", name, "--dry-run", folder=tmp_path)
+    code = "from seqrev.workflows.sweep_plan import HINT; print(HINT.partition(',')[0])"
+    assert Path(run(python, "-c", code, folder=tmp_path).strip()) == packages / "seqrev" / "configs" / "ablation.yaml"
+
+
+def test_no_hint_names_a_file_of_the_clone(clone: Path) -> None:
+    for path in (clone / "seqrev").rglob("*.py"):
+        assert not re.search(
+            r"--config configs/|sweep configs/|docs/configuration.md, or", path.read_text(encoding="utf-8")
+        ), path
 
 
 def test_a_script_beside_the_clone_imports_the_package_from_an_editable_installation(clone: Path, tmp_path: Path) -> None:
     """The folder of the script is searched first, and the clone in it must not pass for a package without code."""
-    venv.create(tmp_path / "venv", with_pip=True)
-    scripts = "Scripts" if os.name == "nt" else "bin"
-    python = tmp_path / "venv" / scripts / "python"
-    packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", folder=tmp_path).strip())
-    # Dependencies come from the running environment; the path files in it, its own installation of seqrev, are not read.
-    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    python, packages = make_environment(tmp_path / "venv")
     options = ("--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--editable")
     run(python, "-m", "pip", "install", *options, clone, folder=tmp_path)
     script = clone.parent / "script.py"
-    script.write_text("import seqrev\nprint(seqrev.__file__, seqrev.Config().model.d_model)\n")
+    script.write_text("import seqrev\nprint(seqrev.__file__, seqrev.load_config('fast').model.d_model)\n")
     assert run(python, script, folder=clone.parent) == f"{clone / 'seqrev' / '__init__.py'} 64\n"
+    assert not (packages / "seqrev").exists()

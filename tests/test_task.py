@@ -169,10 +169,10 @@ def test_a_length_alone_can_be_checked(length: int, fits: bool) -> None:
         return
     with pytest.raises(UsageError, match=r"1,001 symbols; this model takes 1 to 1,000 \(model\.max_positions") as caught:
         task.check_length(length, 1_000)
-    assert caught.value.hint == "seqrev train --config configs/extrapolate.yaml"
+    assert caught.value.hint == "seqrev train --config extrapolate"
     with pytest.raises(UsageError) as caught:
         task.check_length(200_000, 131_070)
-    assert caught.value.hint == "seqrev train --config configs/extrapolate.yaml --set model.max_positions=200002"
+    assert caught.value.hint == "seqrev train --config extrapolate --set model.max_positions=200002"
 
 
 def test_the_example_in_the_hint_fits_the_vocabulary() -> None:

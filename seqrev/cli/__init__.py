@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    epilog="Begin with: seqrev train --config configs/small.yaml",
+    epilog="Begin with: seqrev train --config small",
 )
 app.command("generate")(generate.command)
 app.command("train")(train.command)
@@ -94,7 +94,7 @@ def _known(error: Exception) -> SeqrevError:
         return SeqrevError(f"The system refused an operation on {name}: {error.strerror or error}.")
     return SeqrevError(
         f"This should not have happened ({type(error).__name__}: {error}). Please report it.",
-        "SEQREV_DEBUG=1 seqrev ... shows where.",
+        "the same command with SEQREV_DEBUG=1 in the environment, which shows where",
     )
 
 

@@ -104,8 +104,8 @@ def _better(model: "Reverser", reports: "Sequence[dict[str, Any]]") -> str:
         return f"seqrev train --run {model.run} --steps {2 * model.config.train.steps}"
     longest = max(row["length"] for report in reports for row in report["by_length"])
     if longest > model.config.task.max_length:
-        return "seqrev train --config configs/extrapolate.yaml"
-    config = "configs/small.yaml" if str(model.run) == PRETRAINED else f"{model.run}/config.yaml"
+        return "seqrev train --config extrapolate"
+    config = "small" if str(model.run) == PRETRAINED else f"{model.run}/config.yaml"
     return f"seqrev train --config {config} --set train.steps={2 * model.config.train.steps}"
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from seqrev.reverser import Reverser
     from seqrev.runs.folders import Run
 
-ConfigFile = Annotated[Path | None, Option(metavar="FILE", help="YAML configuration, e.g. configs/small.yaml.")]
+ConfigFile = Annotated[Path | None, Option(metavar="FILE", help="A YAML file, or one of small, fast, extrapolate, base.")]
 Set = Annotated[
     list[str] | None, Option("--set", metavar="NAME=VALUE", help="Change one field, e.g. train.lr=3e-4. May be repeated.")
 ]

@@ -31,7 +31,7 @@ def command(
     if found:
         _print(console, found, fields)
     else:
-        console.note(f"There is no run in {runs_dir or default_runs_dir()} yet: seqrev train --config configs/small.yaml")
+        console.note(f"There is no run in {runs_dir or default_runs_dir()} yet: seqrev train --config small")
     console.document({"runs": [_document(summary, fields) for summary in found]})
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    file: Annotated[Path, Argument(metavar="FILE", help="What to compare, e.g. configs/ablation.yaml.")],
+    file: Annotated[Path, Argument(metavar="FILE", help="What to compare: a YAML file, or ablation or rules.")],
     out: Annotated[
         Path | None, Option(metavar="FOLDER", help="Of the results; left out: sweep-NAME in the runs folder.")
     ] = None,

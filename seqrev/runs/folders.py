@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from seqrev.config import Config, load_config, parse_config, to_yaml
+from seqrev.config import Config, parse_config, to_yaml
+from seqrev.config_files import read_tree
 from seqrev.errors import InputError, UsageError
 from seqrev.runs.checkpoints import best_first, newest_first
 from seqrev.runs.record import Record
@@ -59,8 +60,9 @@ class Run:
 
     def config(self) -> Config:
         """The resolved configuration of this run; raise ``InputError`` if it is missing, cannot be read or is not valid."""
+        path = self.path / "config.yaml"
         try:
-            return load_config(self.path / "config.yaml", follow=False)
+            return parse_config(read_tree(path, follow=False), str(path))
         except UsageError as error:
             raise InputError(str(error)) from None
 
@@ -96,14 +98,14 @@ class Run:
         """
         if self.outputs != self.path:
             problem = f"The run {self} is part of seqrev, and is not changed; a run of your own was expected."
-            raise InputError(problem, "seqrev train --config configs/small.yaml")
+            raise InputError(problem, "seqrev train --config small")
         with ExitStack() as stack:
             with storage_errors(self.path / ".lock"):
                 is_ours = stack.enter_context(lock(self.path / ".lock"))
             if not is_ours:
                 raise InputError(
                     f"Another process is at work in {self}; two must not write to one run.",
-                    "the same command when it is done, or seqrev train --config configs/small.yaml for a new run",
+                    "the same command when it is done, or seqrev train --config small for a new run",
                 )
             with storage_errors(self.path):
                 for folder in (self.path, self.data, self.checkpoints, self.snapshots):

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self, TypeGuard, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from seqrev.config import Config, Million, Seed, explain, load_config, not_valid, read_tree
+from seqrev.config import Config, Million, Seed, explain, load_config, not_valid
+from seqrev.config_files import SWEEPS, find_config, read_tree
 from seqrev.data.sampling import check_possible, fresh_sequences
 from seqrev.errors import InputError, SeqrevError
 from seqrev.runs.folders import Run, default_runs_dir, numbered_runs
@@ -15,7 +16,7 @@ from seqrev.system.files import is_file
 from seqrev.system.text import shorten
 from seqrev.task import RuleName, check_length
 
-HINT = "configs/ablation.yaml, as an example of such a file"
+HINT = f"{find_config('ablation', SWEEPS)}, as an example of such a file"
 MOST_ROWS = 200  # of the table and its picture
 
 
@@ -95,13 +96,14 @@ class Sweep:
 
 
 def read_sweep(path: Path) -> Sweep:
-    """Read and check the file of a sweep.
+    """Read and check the file of a sweep, or one that is part of the package: ablation, rules.
 
     Raises:
         InputError: the file cannot be read.
         UsageError: it is not valid; the message names every problem, those of the variants as well.
     """
-    tree = read_tree(path, aliases=True)
+    path = find_config(path, SWEEPS)
+    tree = read_tree(path, SWEEPS, aliases=True)
     problems: list[str] = []
     try:
         file = SweepFile.model_validate(tree)

@@ -97,7 +97,7 @@ def train(
             with limit_threads(config.train.threads):
                 return _attempt(run, trainer, parent, observer)
     except StorageError as error:
-        raise StorageError(str(error), f"df -h, to see what is free; then seqrev train --run {run}") from None
+        raise StorageError(str(error), f"seqrev train --run {run}, when there is room again") from None
 
 
 def train_worker(device: str, stop: StopRequest, processes: Processes) -> None:

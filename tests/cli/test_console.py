@@ -56,7 +56,7 @@ def test_an_error_is_a_paragraph_and_what_to_try(capsys: pytest.CaptureFixture[s
     Console().error(InputError("It is gone.", "seqrev train"))
     Console().error(InputError("It is gone."))
     Console().error(UsageError("It is wrong."))
-    usual = "Error: It is gone.\nTry: seqrev train --config configs/small.yaml\nError: It is wrong.\nTry: seqrev --help\n"
+    usual = "Error: It is gone.\nTry: seqrev train --config small\nError: It is wrong.\nTry: seqrev --help\n"
     assert capsys.readouterr() == ("", "Error: It is gone.\nTry: seqrev train\n" + usual)
 
 

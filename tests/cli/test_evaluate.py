@@ -391,9 +391,7 @@ def test_a_length_beyond_the_positions_is_refused_before_any_work(
     monkeypatch.setattr("seqrev.workflows.evaluate.evaluate_model", lambda *arguments: worked.append(arguments))
     monkeypatch.setattr("seqrev.workflows.evaluate.fresh_sequences", lambda *arguments: worked.append(arguments))
     result = cli("evaluate", "--lengths", lengths)
-    assert_refused(
-        result, 2, "symbols; this model takes 1 to 30 (model.max_positions less two)", "configs/extrapolate.yaml"
-    )
+    assert_refused(result, 2, "symbols; this model takes 1 to 30 (model.max_positions less two)", "--config extrapolate")
     assert worked == []
     assert not (own_run.path / "evaluation").exists()
 

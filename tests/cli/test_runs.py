@@ -70,7 +70,7 @@ def test_what_a_folder_contains_cannot_forge_lines_or_steer_the_terminal(cli: Cl
 def test_no_runs_are_no_failure(cli: Cli) -> None:
     result = cli("runs")
     assert (result.code, result.out) == (0, "")
-    assert result.err == "There is no run in runs yet: seqrev train --config configs/small.yaml\n"
+    assert result.err == "There is no run in runs yet: seqrev train --config small\n"
     assert cli("runs", "--json").document == {"runs": []}
     Path("file").write_text("")
     assert cli("runs", "--runs-dir", "file").code == 0
