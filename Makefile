@@ -35,6 +35,8 @@ lint: .venv/installed-dev  ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 seqrev
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin seqrev
 	$(BIN)/lint-imports --no-cache
 
 format: .venv/installed-dev  ## Format the code

@@ -41,6 +41,12 @@ def test_a_file_that_is_there_wins() -> None:
     assert load_config("fast") == load_config(ROOT / "configs" / "fast.yaml")
 
 
+def test_a_file_as_windows_writes_it_is_read() -> None:
+    Path("mine.yaml").write_bytes("seed: 5\r\ntask: {symbols: 7}\r\n".encode("utf-8-sig"))
+    config = load_config("mine.yaml")
+    assert (config.seed, config.task.symbols) == (5, 7)
+
+
 @pytest.mark.parametrize("name", ["smal", "small.yaml", "./small", "configs/small", "ablation", "", "a" * 5000, "\0"])
 def test_what_is_neither_a_file_nor_a_name_is_refused(name: str) -> None:
     assert find_config(name) == Path(name)

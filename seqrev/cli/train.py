@@ -137,9 +137,9 @@ class Reporter:
             self._progress.note(f"step {event.step:,}: validation loss {event.loss:.4f}, exact match {exact}")
             return
         if not self.tokens:  # the clock starts with the first step, whose tokens do not count for the rate
-            self._began, self._first = time.monotonic(), event.tokens
+            self._began, self._first = time.perf_counter(), event.tokens
         self.tokens += event.tokens
-        rate = (self.tokens - self._first) / max(time.monotonic() - self._began, 1e-9)
+        rate = (self.tokens - self._first) / max(time.perf_counter() - self._began, 1e-9)
         if not math.isnan(event.loss):  # it was read
             self._loss = f"loss {event.loss:.4f}"
         details = f"{self._loss}{self._exact}  lr {event.lr:.1e}  {rate:,.0f} tokens/s"

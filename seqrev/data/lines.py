@@ -50,7 +50,7 @@ def parse_lines(file: BinaryIO, name: str, task: TaskConfig, longest: int, hint:
     number, bytes_of_a_line = 0, 100_000 + 25 * longest  # at most, for source and target
     for number, line in enumerate(read_lines(file, name, bytes_of_a_line), start=1):
         try:
-            text = line.decode().strip("\r\n")
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")  # Windows may begin with a mark
             if text.lstrip().startswith("{"):
                 parsed = _parse_row(text)
                 for sequence in (parsed.source, *([] if parsed.target is None else [parsed.target])):

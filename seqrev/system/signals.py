@@ -8,7 +8,7 @@ from types import FrameType
 
 # SIGUSR1 is what schedulers warn with. Windows has neither that nor SIGHUP; SIGBREAK is Ctrl-Break, or its window closes.
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGBREAK")
-STOP_SIGNALS = tuple(signal.Signals[name] for name in NAMES if name in signal.Signals.__members__)
+STOP_SIGNALS: tuple[signal.Signals, ...] = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
 class Interrupted(BaseException):

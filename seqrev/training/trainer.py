@@ -122,10 +122,10 @@ class Trainer:
         """
         if self.state.is_finished:
             raise StopIteration
-        began = time.monotonic()
+        began = time.perf_counter()
         with limit_threads(self.config.train.threads):
             event = self._validate() if self.state.validation_is_due else self._train_step()
-        self.seconds += time.monotonic() - began
+        self.seconds += time.perf_counter() - began
         event = replace(event, seconds=round(self.seconds, 3))
         self.history.append(event)
         return event

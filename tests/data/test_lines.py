@@ -16,6 +16,16 @@ def test_sequences_are_read_as_words_or_as_json(tmp_path: Path) -> None:
     assert read_sequences(path, TaskConfig()) == [[4, 8, 2, 9], [1, 2], [3, 4], [5, 6], [7]]
 
 
+def test_a_file_as_windows_writes_it_begins_with_a_mark_and_has_other_line_ends(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    for lines in ("4 8\r\n2 9\r\n", '{"src": [4, 8]}\r\n2 9'):
+        path.write_bytes(lines.encode("utf-8-sig"))
+        assert read_sequences(path, TaskConfig()) == [[4, 8], [2, 9]]
+    path.write_bytes("4 8\n\ufeff2 9\n".encode())
+    with pytest.raises(UsageError, match="Line 2"):
+        read_sequences(path, TaskConfig())
+
+
 def test_targets_are_read_from_json_or_after_a_tab(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_text('4 8\t1, 2 3\n{"tgt": [6], "src": [5, 6]}\r\n7\t7')
