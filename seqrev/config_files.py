@@ -57,7 +57,7 @@ def assign(tree: dict[str, Any], assignment: str) -> None:
     """
 
     def refusal(problem: str) -> UsageError:
-        return UsageError(f"--set {shorten(assignment, 60)}{problem}", "--set train.lr=3e-4")
+        return UsageError(f"--set {shorten(assignment, 60)}{problem}", "a field and its value, as in --set train.lr=3e-4")
 
     name, equals, text = assignment.partition("=")
     if not equals:

@@ -1,5 +1,16 @@
 """Errors that are meant for the user. Anything else that is raised is a fault of the program."""
 
+import shlex
+
+
+def command_line(*arguments: object) -> str:
+    """``seqrev`` and its arguments as a line that a shell reads back as these: whatever is printed to be pasted.
+
+    >>> command_line("train", "--run", "my runs/001")
+    "seqrev train --run 'my runs/001'"
+    """
+    return shlex.join(["seqrev", *map(str, arguments)])
+
 
 class SeqrevError(Exception):
     """A known failure. ``str(error)`` says what was wrong and what was expected; ``hint`` is the next thing to type."""

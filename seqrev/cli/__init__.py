@@ -4,14 +4,16 @@ import io
 import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from seqrev import __version__
 from seqrev.cli import attention, decode, evaluate, generate, runs, sweep, train
 from seqrev.cli.console import Console, OutputClosed, discard_unwritable, open_missing_streams
-from seqrev.errors import SeqrevError, TrainingError, UsageError
+from seqrev.cli.help import SETTINGS, Command
+from seqrev.cli.usage import explain, next_line
+from seqrev.errors import SeqrevError, TrainingError
 from seqrev.system.signals import Interrupted, stop_requests
 from seqrev.training.distributed import is_first
 
@@ -21,15 +23,16 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
+    context_settings=SETTINGS,
     epilog="Begin with: seqrev train --config small",
 )
-app.command("generate")(generate.command)
-app.command("train")(train.command)
-app.command("runs")(runs.command)
-app.command("sweep")(sweep.command)
-app.command("evaluate")(evaluate.command)
-app.command("decode", context_settings={"ignore_unknown_options": True})(decode.command)
-app.command("attention")(attention.command)
+app.command("generate", cls=Command)(generate.command)
+app.command("train", cls=Command)(train.command)
+app.command("runs", cls=Command)(runs.command)
+app.command("sweep", cls=Command)(sweep.command)
+app.command("evaluate", cls=Command)(evaluate.command)
+app.command("decode", cls=Command, context_settings={"ignore_unknown_options": True})(decode.command)
+app.command("attention", cls=Command)(attention.command)
 
 
 def _version(asked: bool) -> None:
@@ -55,21 +58,22 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no arrow gets a question mark, not a failure
+    group: Any = typer.main.get_command(app)
     try:
         with stop_requests():
-            code = typer.main.get_command(app)(args=arguments, prog_name="seqrev", standalone_mode=False)
+            code = group(args=arguments, prog_name="seqrev", standalone_mode=False)
             sys.stdout.flush()
             return code if isinstance(code, int) else 0
     except (SeqrevError, Interrupted) as error:
         if is_first() or not isinstance(error, TrainingError | Interrupted):  # which the first process reports
+            error.hint = next_line(error.hint, arguments, group.commands)
             console.error(error)
         return error.exit_code
     except typer.TyperException as error:
         if is_first() and not arguments:  # the message is the help
             typer.echo(error.format_message(), err=True)
         elif is_first():
-            known = arguments[0] in {command.name for command in app.registered_commands}
-            console.error(UsageError(error.format_message(), f"seqrev {arguments[0]} --help" if known else "seqrev --help"))
+            console.error(explain(error, arguments, group.commands))
         return error.exit_code
     except (OutputClosed, BrokenPipeError):
         return 0

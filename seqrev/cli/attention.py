@@ -36,13 +36,22 @@ def command(
     ] = None,
     run: RunSpec = None,
     out: Annotated[
-        Path | None, Option(help="Picture: .png, .svg or .pdf; .html: a page to explore; left out: numbered in the run.")
+        Path | None,
+        Option(
+            metavar="FILE", help="Picture: .png, .svg or .pdf; .html: a page to explore; left out: numbered in the run."
+        ),
     ] = None,
-    type_: Annotated[Kind, Option("--type", help="Cross-attention, or self-attention of encoder or decoder.")] = "cross",
-    layer: Annotated[int | None, Option(help="Only this layer, from 1; left out: the last large, and all small.")] = None,
-    head: Annotated[int | None, Option(help="Only this head, counted from 1; left out: all, and the mean.")] = None,
+    type_: Annotated[
+        Kind, Option("--type", metavar="NAME", help="cross, or self-attention: encoder or decoder.")
+    ] = "cross",
+    layer: Annotated[
+        int | None, Option(metavar="N", help="Only this layer, from 1; left out: the last large, and all small.")
+    ] = None,
+    head: Annotated[
+        int | None, Option(metavar="N", help="Only this head, counted from 1; left out: all, and the mean.")
+    ] = None,
     no_guide: Annotated[bool, Option("--no-guide", help="Do not frame where a perfect model would look.")] = False,
-    arrays: Annotated[Path | None, Option(help="Also write all maps and labels to this .npz file.")] = None,
+    arrays: Annotated[Path | None, Option(metavar="FILE", help="Also write all maps and labels to this .npz file.")] = None,
     text: Annotated[bool, Option("--text", help="Print the map, too; a terminal always gets it.")] = False,
     ascii_: Annotated[bool, Option("--ascii", help="Print the map in plain ASCII.")] = False,
     over_time: Annotated[

@@ -10,9 +10,9 @@ from typer import Argument, Option
 
 from seqrev.cli.console import Console
 from seqrev.cli.options import LONGER, Beam, Device, Json, RunsDir, RunSpec, load_model, parse_symbols
+from seqrev.cli.usage import UnknownOption
 from seqrev.errors import InputError, UsageError
 from seqrev.system.files import open_regular
-from seqrev.system.text import shorten
 
 if TYPE_CHECKING:
     from seqrev.reverser import Reverser
@@ -25,7 +25,7 @@ def command(
     sequence: Annotated[
         list[str] | None, Argument(metavar="SYMBOLS", help="The sequence, e.g. 4 8 2 9; - reads lines from stdin.")
     ] = None,
-    file: Annotated[Path | None, Option(help="Read one sequence a line from a file.")] = None,
+    file: Annotated[Path | None, Option(metavar="FILE", help="Read one sequence a line from a file.")] = None,
     run: RunSpec = None,
     beam: Beam = 1,
     device: Device = "auto",
@@ -41,7 +41,7 @@ def command(
         raise UsageError("Give a sequence, or -, or --file: one of them.", "seqrev decode 4 8 2 9")
     option = next((word for word in words if word.startswith("--")), None)
     if option is not None:  # they come here because -3 must, to be refused as a symbol
-        raise UsageError(f"There is no option {shorten(option)}.", "seqrev decode --help")
+        raise UnknownOption(option)
     console = Console(json)
     model = load_model(run, runs_dir, device, console)
     lines = file is not None or words == ["-"]

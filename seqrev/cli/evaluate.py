@@ -26,11 +26,18 @@ def command(
         list[str] | None,
         Option(metavar="RUN", help="runs/001, 1, latest or pretrained; repeated with --lengths."),
     ] = None,
-    split: Annotated[Literal["train", "validation", "test"] | None, Option(help="Of the dataset; left out: test.")] = None,
-    file: Annotated[Path | None, Option(help="Your own sequences: one a line, or JSONL rows with src.")] = None,
-    lengths: Annotated[str | None, Option(help="Fresh sequences of these lengths: 20,50,100 or 10:1000:10.")] = None,
+    split: Annotated[
+        Literal["train", "validation", "test"] | None,
+        Option(metavar="SPLIT", help="Of the dataset: train, validation or test; left out: test."),
+    ] = None,
+    file: Annotated[
+        Path | None, Option(metavar="FILE", help="Your own sequences: one a line, or JSONL rows with src.")
+    ] = None,
+    lengths: Annotated[
+        str | None, Option(metavar="LENGTHS", help="Fresh sequences of these lengths: 20,50,100 or 10:1000:10.")
+    ] = None,
     count: Annotated[
-        int | None, Option(min=1, max=1_000_000, help="With --lengths: sequences of each; left out: 64.")
+        int | None, Option(min=1, max=1_000_000, metavar="N", help="With --lengths: sequences of each; left out: 64.")
     ] = None,
     exhaustive: Annotated[
         int | None, Option(min=1, max=1_000_000, metavar="N", help="Every sequence of up to N symbols.")
@@ -41,14 +48,17 @@ def command(
     protocol: Annotated[
         Literal["free", "length-given", "teacher-forced", "chomsky"],
         Option(
+            metavar="NAME",
             help="free: it must end by itself; length-given: it is stopped; teacher-forced: it sees the right output "
-            "so far; chomsky: length-given, and a score as in Delétang et al. 2022."
+            "so far; chomsky: length-given, and a score as in Delétang et al. 2022.",
         ),
     ] = "free",
     mistakes: Annotated[
         bool, Option("--mistakes", help="With several runs: show the wrong answers as well; with one they are shown.")
     ] = False,
-    min_exact: Annotated[float | None, Option(min=0, max=1, help="Exit with 4 if the exact match is lower.")] = None,
+    min_exact: Annotated[
+        float | None, Option(min=0, max=1, metavar="SHARE", help="Exit with 4 if the exact match is lower.")
+    ] = None,
     beam: Beam = 1,
     device: Device = "auto",
     runs_dir: RunsDir = None,

@@ -17,16 +17,16 @@ ConfigFile = Annotated[Path | None, Option(metavar="FILE", help="A YAML file, or
 Set = Annotated[
     list[str] | None, Option("--set", metavar="NAME=VALUE", help="Change one field, e.g. train.lr=3e-4. May be repeated.")
 ]
-Seed = Annotated[int | None, Option(help="Short for --set seed=N.")]
+Seed = Annotated[int | None, Option(metavar="N", help="Short for --set seed=N.")]
 RunsDir = Annotated[
     Path | None, Option(metavar="FOLDER", help="Where the numbered run folders are; left out: $SEQREV_RUNS, else runs.")
 ]
 RunSpec = Annotated[
     str | None, Option(metavar="RUN", help="runs/001, 001, 1, latest or pretrained; left out: the latest that can be used.")
 ]
-Device = Annotated[str, Option(help="auto, cpu, cuda or mps.")]
+Device = Annotated[str, Option(metavar="DEVICE", help="auto, cpu, cuda or mps.")]
 Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
-Beam = Annotated[int, Option(min=1, max=1000, help="Hypotheses kept in beam search; 1 is greedy.")]
+Beam = Annotated[int, Option(min=1, max=1000, metavar="N", help="Hypotheses kept in beam search; 1 is greedy.")]
 
 LONGER = "Note: longer than any sequence in training (at most {}); the answer may be wrong."
 

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def command(
-    runs: Annotated[list[str] | None, Argument(metavar="[RUN]...", help="Only these: 3, 003 or runs/003.")] = None,
+    runs: Annotated[list[str] | None, Argument(metavar="RUN", help="Only these: 3, 003 or runs/003.")] = None,
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
-    """List the runs: how far they are, how good, and in what they differ.
+    """List the runs, and in what they differ.
 
-    Of the configuration, only the fields in which the listed runs are not all equal.
+    How far they are, how good, and of the configuration the fields in which the listed runs are not all equal.
     """
     from seqrev.workflows.runs import differences, summarize_runs
 

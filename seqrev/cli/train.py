@@ -28,7 +28,7 @@ def command(
     set_: Set = None,
     seed: Seed = None,
     steps: Annotated[
-        int | None, Option(min=1, max=1_000_000_000, help="With --run: go on to this step, beyond what was planned.")
+        int | None, Option(min=1, metavar="N", help="With --run: go on to this step, beyond what was planned.")
     ] = None,
     tensorboard: Annotated[
         bool, Option("--tensorboard", help="Afterwards, write the metrics for TensorBoard into the run.")

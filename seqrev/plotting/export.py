@@ -72,4 +72,4 @@ def _write(path: Path, content: bytes) -> None:
     try:
         atomic_write(path, content)
     except StorageError as error:
-        raise InputError(str(error), "--out with a folder that exists and can be written") from None
+        raise InputError(str(error), "a file in a folder that exists and can be written") from None

@@ -36,7 +36,7 @@ def check_memory(needed: int, what: str) -> None:
     available = _memory()
     if needed > available > 0:  # some virtual machines do not say how much they have
         problem = f"{what} needs at least {_size(needed)} of memory, and this machine has {_size(available)}."
-        raise UsageError(problem, "--set with a smaller model, shorter sequences or fewer of them")
+        raise UsageError(problem, "a smaller model, shorter sequences or fewer of them")
 
 
 def _size(count: int) -> str:
