@@ -153,7 +153,8 @@ def _print_report(console: Console, model: "Reverser", report: "HeadReport") -> 
     console.line(f"{model.run}, step {step:,}: attention over {report.sequences:,} test sequences")
     columns = {"type": "", "layer": "", "head": "", "mass": ".3f", "hit": ".3f", "entropy": ".2f", "offset": "+.2f"}
     columns |= {"distance": ".2f", "exact match without": ".3f"}
-    console.table(columns, [list(vars(head).values()) for head in report.heads])
+    drop = ["distance", "offset", "entropy", "hit"]
+    console.table(columns, [list(vars(head).values()) for head in report.heads], drop)
     answered = f"{report.answered:,} sequences that were answered"
     console.data(f"exact match with every head, on the {answered}: {report.exact_match:.3f}")
     console.document({"run": str(model.run), "step": step, **report.to_dict()})

@@ -7,12 +7,12 @@ import contextlib
 import errno
 import json
 import os
-import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from seqrev.cli.tables import fit
 from seqrev.errors import SeqrevError, StorageError
 from seqrev.system.signals import Interrupted
 from seqrev.system.text import printable
@@ -58,9 +58,11 @@ class Console:
         if self.json_mode:
             self._write(_to_json(value))
 
-    def table(self, columns: Mapping[str, str], rows: Iterable[Iterable[object]]) -> None:
-        """A table for people, as ``align`` makes it."""
-        for line in align(columns, rows):
+    def table(
+        self, columns: Mapping[str, str], rows: Iterable[Iterable[object]], drop: Sequence[str | Sequence[str]] = ()
+    ) -> None:
+        """A table for people, as ``seqrev.cli.tables.fit`` makes it."""
+        for line in fit(columns, rows, drop):
             self.line(line)
 
     def note(self, text: str) -> None:
@@ -87,34 +89,6 @@ class Console:
             if isinstance(error, BrokenPipeError) or error.errno == errno.EINVAL:  # the second is what Windows says
                 raise OutputClosed from None
             raise StorageError(f"Standard output cannot be written: {error.strerror or error}.") from None
-
-
-def align(columns: Mapping[str, str], rows: Iterable[Iterable[object]]) -> list[str]:
-    """The lines of a table; each column has a format, for what is not text. What is not known, None or NaN, is ``-``.
-
-    Columns are aligned to the right, and those whose format is ``<`` to the left.
-    """
-    lines = [list(columns)]
-    for row in rows:
-        cells = zip(row, columns.values(), strict=True)
-        lines.append([_cell(value, form) for value, form in cells])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    kinds = list(zip(widths, (">" if form != "<" else form for form in columns.values()), strict=True))
-    return [
-        "  ".join(f"{cell:{side}{width}}" for cell, (width, side) in zip(line, kinds, strict=True)).rstrip()
-        for line in lines
-    ]
-
-
-def _cell(value: object, form: str) -> str:
-    if isinstance(value, str):
-        return printable(value)
-    return "-" if value is None or value != value else format(value, form)  # NaN is not itself
-
-
-def fits(lines: Iterable[str]) -> bool:
-    """Whether the terminal is wide enough for all of them; what is no terminal has 80 columns, or ``COLUMNS``."""
-    return max(map(len, lines), default=0) <= shutil.get_terminal_size().columns
 
 
 class Progress:

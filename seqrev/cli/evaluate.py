@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
-from seqrev.cli.console import Console, align, fits
+from seqrev.cli.console import Console
 from seqrev.cli.options import Beam, Device, Json, RunsDir, load_model, refuse_together
+from seqrev.cli.tables import align, fits
 from seqrev.errors import QualityError, UsageError
 from seqrev.runs.folders import PRETRAINED
 from seqrev.task import BOS, EOS, FIRST_SYMBOL, PAD, RuleName, alignment_name
@@ -129,16 +130,23 @@ def _lists_all(report: dict[str, Any]) -> bool:
 
 
 def _compare(console: Console, reports: "Sequence[dict[str, Any]]") -> None:
-    """Exact match of every run at every length: a row for each run, or, where they are too wide, a column."""
+    """Exact match of every run at every length: a row for each run, or, where there is no room, a column.
+
+    Where there is no room for all columns either, there are several tables.
+    """
     names = [report["run"] for report in reports]
     shares = [{f"{row['length']:,}": row["exact_match"] for row in report["by_length"]} for report in reports]
-    overall = [report["exact_match"] for report in reports]
-    rows = [[name, *share.values(), whole] for name, share, whole in zip(names, shares, overall, strict=True)]
-    lines = align({"exact match": "<", **dict.fromkeys(shares[0], ".4f"), "all": ".4f"}, rows)
-    if not fits(lines):
-        by_length = [[length, *(share[length] for share in shares)] for length in shares[0]]
-        columns = {"exact match": "", **{f"{index}: {name}": ".4f" for index, name in enumerate(names, start=1)}}
-        lines = align(columns, [*by_length, ["all", *overall]])
+    columns = [{**share, "all": report["exact_match"]} for share, report in zip(shares, reports, strict=True)]
+    rows = [[name, *column.values()] for name, column in zip(names, columns, strict=True)]
+    lines = align({"exact match": "<", **dict.fromkeys(columns[0], ".4f")}, rows)
+    at_once = len(names)
+    while not fits(lines) and at_once:
+        lines = []
+        for start in range(0, len(names), at_once):
+            some = {f"{index + 1}: {names[index]}": ".4f" for index in range(len(names))[start : start + at_once]}
+            cells = [[length, *(column[length] for column in columns[start : start + at_once])] for length in columns[0]]
+            lines += align({"exact match": "", **some}, cells)
+        at_once -= 1
     for line in [*lines, ""]:
         console.line(line)
 
@@ -150,12 +158,13 @@ def _print(console: Console, report: dict[str, Any], rule: RuleName) -> None:
     first = "family" if "families" in report else "length"
     columns = {first: ",", "sequences": ",", "exact match": ".4f", "95 %": "", "tokens": ".4f"}
     columns |= {"early": ",", "over": ",", "wrong": ","}
+    drop = [*(["95 %"] if every else []), "tokens", ("early", "over", "wrong"), "95 %", "sequences"]
     rows = []
     for row in ({**report, first: "all"}, *report.get("families", report["by_length"])):
         interval = "-" if every else "{:.3f}-{:.3f}".format(*row["interval"])  # that of a sample
         shares = (row["exact_match"], interval, row["token_accuracy"])
         rows.append((row[first], row["sequences"], *shares, *row["errors"].values()))
-    console.table(columns, rows)
+    console.table(columns, rows, drop)
     for score in report.get("anti_diagonal", ())[:1]:
         if score["mass"] is not None:
             found = f"mass {score['mass']:.3f}, hit {score['hit']:.3f}"

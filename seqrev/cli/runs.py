@@ -2,12 +2,14 @@
 
 import json as strict_json
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument
 
-from seqrev.cli.console import Console, align, fits
+from seqrev.cli.console import Console
 from seqrev.cli.options import Json, RunsDir
+from seqrev.cli.tables import align, fit, fits
 from seqrev.runs.folders import default_runs_dir
 
 if TYPE_CHECKING:
@@ -44,8 +46,10 @@ def _print(console: Console, found: "list[RunSummary]", fields: list[str]) -> No
     values = [[_value(summary, field) for field in fields] for summary in found]
     lines = align(columns | dict.fromkeys(headings, ""), [[*row, *cells] for row, cells in zip(rows, values, strict=True)])
     if not fits(lines):
+        heading, *lines = fit(columns, rows, ["began"])
         words = [" ".join(map("=".join, zip(fields, cells, strict=True))) for cells in values]
-        lines = align(columns | {"differs in": "<"}, [[*row, text] for row, text in zip(rows, words, strict=True)])
+        below = chain.from_iterable(zip(lines, (f"     {text}" for text in words), strict=False))
+        lines = [heading, *below, *lines[len(rows) :]]
     for line in lines:
         console.line(line)
     for summary in found:

@@ -91,7 +91,7 @@ def _list(console: Console, what: "Sweep", plans: "list[Planned]") -> None:
     """What would be trained."""
     named = [(one.status, one.run and str(one.run), one.member) for one in plans]
     rows = [(status, run or "-", member.seed, member.rule, member.variant) for status, run, member in named]
-    console.table({"status": "<", "run": "<", "seed": "", "rule": "<", "variant": "<"}, rows)
+    console.table({"status": "<", "run": "<", "seed": "", "rule": "<", "variant": "<"}, rows, ["run", "rule"])
     known = [{**_names(member), "run": run, "status": status} for status, run, member in named]
     console.document({"sweep": str(what.path), "members": known})
 
@@ -107,7 +107,8 @@ def _report(console: Console, what: "Sweep", outcome: "SweepOutcome") -> None:
 
     columns = {"variant": "<", **{f"{length:,}": "<" for length in what.lengths}}
     cells = by_row(what, outcome.results)
-    console.table(columns, [[name, *map(mean_and_range, shares)] for name, shares in cells.items()])
+    drop = list(columns)[1:-1]  # what short lengths show least is how the variants differ
+    console.table(columns, [[name, *map(mean_and_range, shares)] for name, shares in cells.items()], drop)
     files = {"csv": outcome.csv, "table": outcome.table, "plot": outcome.plot}
     console.line("files: " + ", ".join(str(path) for path in files.values() if path))
     results = [asdict(row) for row in outcome.results]

@@ -286,7 +286,7 @@ def test_several_runs_are_compared_in_one_picture(
 
 
 def test_several_runs_are_a_table_first(cli: Cli, two_runs: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("COLUMNS", "30")  # which matters on a terminal only
     options = ("evaluate", *(word for run in two_runs for word in ("--run", run)), "--lengths", "2,4,12", "--count", "20")
     reports = cli(*options, "--json").document["runs"]
     shares = [[f"{row['exact_match']:.4f}" for row in (*report["by_length"], report)] for report in reports]
@@ -298,11 +298,19 @@ def test_several_runs_are_a_table_first(cli: Cli, two_runs: tuple[Run, Run], mon
     assert shown.count("picture: ") == 1
     assert shown.count("expected") == sum(len(report["mistakes"]) for report in reports) > 0
     assert "expected" not in cli(*options).out
-    monkeypatch.setenv("COLUMNS", "30")
-    lines = cli(*options).out.splitlines()
-    assert re.split("  +", lines[0].strip()) == ["exact match", f"1: {two_runs[0]}", f"2: {two_runs[1]}"]
+    monkeypatch.setattr("seqrev.cli.tables.terminal_width", lambda: 40)
+    short = ("evaluate", "--run", "1", "--run", "2", *options[5:])
+    lines = cli(*short).out.splitlines()
+    assert re.split("  +", lines[0].strip()) == ["exact match", "1: runs/001", "2: runs/002"]
     assert [line.split()[0] for line in lines[1:5]] == ["2", "4", "12", "all"]
     assert [line.split()[2] for line in lines[1:5]] == shares[1]
+    monkeypatch.setattr("seqrev.cli.tables.terminal_width", lambda: 30)
+    lines = cli(*short).out.splitlines()
+    assert [re.split("  +", lines[index].strip()) for index in (0, 5)] == [
+        ["exact match", "1: runs/001"],
+        ["exact match", "2: runs/002"],
+    ]
+    assert [line.split()[1] for line in (*lines[1:5], *lines[6:10])] == [*shares[0], *shares[1]]
 
 
 def test_the_score_is_the_mean_over_the_lengths(cli: Cli, own_run: Run) -> None:

@@ -23,18 +23,22 @@ def three(own_run: Run) -> list[Run]:
 @pytest.mark.usefixtures("three")
 def test_runs_are_a_table_with_what_differs(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "40")  # which matters on a terminal only
     lines = cli("runs").out.splitlines()
     assert lines[0].split() == ["run", "status", "step", "exact", "match", "began", "positions", "lr"]
     assert [line.split()[0] for line in lines[1:]] == ["001", "002", "003"]
     assert [line.split()[-2:] for line in lines[1:]] == [["sinusoidal", "0.005"], ["sinusoidal", "0.01"], ["none", "0.01"]]
     assert lines[1].split()[1:3] == ["done", "250/250"]
-    monkeypatch.setenv("COLUMNS", "60")  # too narrow for columns
+    monkeypatch.setattr("seqrev.cli.tables.terminal_width", lambda: 55)  # too narrow for columns
     lines = cli("runs").out.splitlines()
-    assert lines[0].endswith("began         differs in")
-    assert lines[1].endswith("  model.positions=sinusoidal train.lr=0.005")
-    one, other = cli("runs", "2", "3").out.splitlines()[1:]
-    assert (one.split()[-1], other.split()[-1]) == ("sinusoidal", "none")  # only what differs between these
+    assert lines[0].split() == ["run", "status", "step", "exact", "match", "began"]
+    assert [line.split()[0] for line in lines[1::2]] == ["001", "002", "003"]
+    assert lines[2] == "     model.positions=sinusoidal train.lr=0.005"
+    assert cli("runs", "2", "3").out.splitlines()[-1] == "     model.positions=none"  # only what differs between these
+    monkeypatch.setattr("seqrev.cli.tables.terminal_width", lambda: 45)
+    lines = cli("runs").out.splitlines()
+    assert lines[0].split() == ["run", "status", "step", "exact", "match"]
+    assert (lines[2], lines[-1]) == ("     model.positions=sinusoidal train.lr=0.005", "Left out: began; --json has all.")
 
 
 def test_the_document_has_what_is_known(cli: Cli, three: list[Run]) -> None:
