@@ -1,5 +1,6 @@
 """The command line, one file a command. Nothing heavy is imported before one runs: ``--help`` never waits for PyTorch."""
 
+import codecs
 import io
 import os
 import sys
@@ -15,6 +16,7 @@ from seqrev.cli.help import SETTINGS, Command
 from seqrev.cli.usage import explain, next_line
 from seqrev.errors import SeqrevError, TrainingError
 from seqrev.system.signals import Interrupted, stop_requests
+from seqrev.system.text import spell
 from seqrev.training.distributed import is_first
 
 app = typer.Typer(
@@ -55,9 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     open_missing_streams()
     console = Console(json_mode="--json" in arguments)
+    codecs.register_error("seqrev.spell", spell)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that has no arrow gets a question mark, not a failure
+            stream.reconfigure(errors="seqrev.spell")  # a terminal that has no arrow gets "->", not a failure
     group: Any = typer.main.get_command(app)
     try:
         with stop_requests():

@@ -100,13 +100,14 @@ def command(
 
 def _print_map(console: Console, attention: "Attention", view: "View", plain: bool) -> None:
     """The large map of the picture as shaded cells."""
-    from seqrev.plotting.terminal import ASCII, BLOCKS, text_heatmap
+    from seqrev.plotting.terminal import best_ramp, text_heatmap
 
     weights = attention.weights(view.kind, view.layer)
     weights = weights.mean(axis=0) if view.head is None else weights[view.head - 1]
     rows, columns = attention.tokens(view.kind)
     width = shutil.get_terminal_size().columns
-    drawn = text_heatmap(weights, rows, columns, width, ASCII if plain else BLOCKS, is_live(sys.stdout) and not plain)
+    ramp = best_ramp("ascii" if plain else getattr(sys.stdout, "encoding", None))
+    drawn = text_heatmap(weights, rows, columns, width, ramp, is_live(sys.stdout) and not plain)
     if drawn is None:
         console.note(f"The map has {len(columns)} columns, too many for a terminal {width} wide; it is in the picture.")
     else:

@@ -12,6 +12,15 @@ from seqrev.plotting.style import PALETTE
 BLOCKS, ASCII = " ░▒▓█", " .:-=+*#%@"  # from 0 to 1
 
 
+def best_ramp(encoding: str | None) -> str:
+    """Shades that an encoding has (None: any)."""
+    try:
+        BLOCKS.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return ASCII
+    return BLOCKS
+
+
 def text_heatmap(
     weights: Map, rows: Sequence[str], columns: Sequence[str], width: int, ramp: str = BLOCKS, colours: bool = False
 ) -> Text | None:

@@ -1,4 +1,21 @@
-"""Text that holds what a stranger chose, made safe and short enough to be shown."""
+"""Text that holds what a stranger chose, made safe and short enough to be shown, in any encoding."""
+
+import unicodedata
+
+IN_ASCII = {
+    "→": "->",
+    "…": "...",
+    "–": "-",
+    "—": "-",
+    "−": "-",
+    "×": "x",
+    "λ": "lambda",
+    "π": "pi",
+    "█": "@",
+    "▓": "#",
+    "▒": "+",
+    "░": ".",
+}
 
 
 def shorten(value: object, width: int = 24) -> str:
@@ -13,3 +30,14 @@ def shorten(value: object, width: int = 24) -> str:
 def printable(text: str) -> str:
     """Text with its control characters, which could steer a terminal, written out; line ends stay."""
     return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+
+
+def spell(error: UnicodeError) -> tuple[str, int]:
+    """For ``codecs.register_error``: what an encoding lacks, in ASCII, as people would write it; else a question mark."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    spelt = (
+        IN_ASCII.get(char) or unicodedata.normalize("NFKD", char).encode("ascii", "ignore").decode() for char in missing
+    )
+    return "".join(text or "?" for text in spelt), error.end

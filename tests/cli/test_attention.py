@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from seqrev.runs.folders import Run
-from tests.helpers import Cli, assert_refused, child_environment
+from tests.helpers import Cli, assert_refused, child_environment, run_process
 
 ROOT = Path(__file__).parent.parent.parent
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}
@@ -303,3 +303,20 @@ def test_the_report_is_a_table_and_a_document(cli: Cli, own_run: Run) -> None:
     assert f"{document['heads'][0]['exact_match_without']:.3f}" == first.split()[-1]
     assert end.endswith(f"{document['exact_match']:.3f}")
     assert not (own_run.path / "attention").exists()
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "cp1252"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    ],
+)
+def test_a_terminal_without_shades_gets_a_map_in_ascii(own_run: Run, tmp_path: Path, environment: dict[str, str]) -> None:
+    plain = run_process("attention", "--run", own_run, "1", "2", "3", "--ascii", folder=tmp_path)
+    result = run_process("attention", "--run", own_run, "1", "2", "3", "--text", folder=tmp_path, stdin=b"", **environment)
+    assert result.code == 0, result.err
+    assert result.out.isascii()
+    assert result.out.splitlines()[:-1] == plain.out.splitlines()[:-1]
+    assert "?" not in result.out + result.err

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.style import Style
 
 from seqrev.plotting.style import PALETTE
-from seqrev.plotting.terminal import ASCII, BLOCKS, text_heatmap
+from seqrev.plotting.terminal import ASCII, BLOCKS, best_ramp, text_heatmap
 
 KNOWN = np.array([[0.0, 0.3, 1.0], [0.5, 0.1, 0.75]])
 ROWS, COLUMNS = ["8", "<EOS>"], ["<BOS>", "4", "12"]
@@ -63,3 +63,19 @@ def test_cells_are_painted_in_the_colours_of_the_figures() -> None:
     console.print(text, soft_wrap=True)
     assert isinstance(console.file, io.StringIO)
     assert "\x1b[48;2;253;231;36m  \x1b[0m" in console.file.getvalue()  # the yellow of a weight of one
+
+
+@pytest.mark.parametrize(
+    ("encoding", "ramp"),
+    [
+        ("utf-8", BLOCKS),
+        ("utf-16", BLOCKS),
+        ("cp437", BLOCKS),
+        (None, BLOCKS),
+        ("ascii", ASCII),
+        ("cp1252", ASCII),
+        ("latin-1", ASCII),
+    ],
+)
+def test_an_encoding_without_shades_gets_plain_characters(encoding: str | None, ramp: str) -> None:
+    assert best_ramp(encoding) == ramp

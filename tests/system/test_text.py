@@ -1,8 +1,10 @@
+import codecs
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqrev.system.text import printable, shorten
+from seqrev.system.text import printable, shorten, spell
 
 
 @pytest.mark.parametrize("value", ["short", "x" * 100, "\x1b[0m\n", 7])
@@ -55,3 +57,28 @@ def test_printable_text_cannot_steer_a_terminal(text: str) -> None:
 )
 def test_control_characters_are_written_out_and_line_ends_stay(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "expected"),
+    [
+        ("4 → 2 … 0.1–0.9 Delétang", "ascii", b"4 -> 2 ... 0.1-0.9 Deletang"),
+        ("4 → 2 … 0.1–0.9 Delétang", "cp1252", b"4 -> 2 \x85 0.1\x960.9 Del\xe9tang"),
+        ("2π × ½ ✓ \udcff", "ascii", b"2pi x 12 ? ?"),
+    ],
+)
+def test_what_an_encoding_lacks_is_spelt_as_people_would(text: str, encoding: str, expected: bytes) -> None:
+    codecs.register_error("test.spell", spell)
+    assert text.encode(encoding, "test.spell") == expected
+
+
+@given(st.text(), st.sampled_from(["ascii", "cp1252", "cp437", "latin-1", "utf-8"]))
+def test_no_text_fails_to_be_encoded(text: str, encoding: str) -> None:
+    codecs.register_error("test.spell", spell)
+    assert len(text.encode(encoding, "test.spell")) >= len(text)
+
+
+def test_bytes_that_are_no_text_are_still_refused() -> None:
+    codecs.register_error("test.spell", spell)
+    with pytest.raises(UnicodeDecodeError):
+        b"\xff".decode("ascii", "test.spell")
