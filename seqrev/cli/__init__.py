@@ -11,7 +11,7 @@ import typer
 
 from seqrev import __version__
 from seqrev.cli import attention, decode, evaluate, generate, runs, sweep, train
-from seqrev.cli.console import Console, OutputClosed, discard_unwritable, open_missing_streams
+from seqrev.cli.console import Console, discard_unwritable, open_missing_streams
 from seqrev.cli.help import SETTINGS, Command
 from seqrev.cli.usage import explain, next_line
 from seqrev.errors import SeqrevError, TrainingError
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif is_first():
             console.error(explain(error, arguments, group.commands))
         return error.exit_code
-    except (OutputClosed, BrokenPipeError):
+    except BrokenPipeError:  # the reader of stdout has gone, which is no failure
         return 0
     except KeyboardInterrupt:
         return 130

@@ -25,15 +25,13 @@ SECONDS_BETWEEN_LINES = 5.0  # of progress, where there is no terminal
 LONGEST_MESSAGE = 2_000  # characters of an error
 
 
-class OutputClosed(Exception):
-    """The reader of stdout has gone, as in ``| head -1``. That is no failure; of a ``BrokenPipeError`` Typer makes one."""
-
-
 class Console:
     """Where a command reports to."""
 
     def __init__(self, json_mode: bool = False) -> None:
         self.json_mode = json_mode
+        self.closed = False
+        """The reader of stdout has gone, as in ``| head -1``: no failure, and no reason to leave the work undone."""
 
     def data(self, text: str) -> None:
         """A piece of the result, for people."""
@@ -83,12 +81,14 @@ class Console:
         return contextlib.closing(Progress(unit))
 
     def _write(self, text: str) -> None:
+        if self.closed:
+            return
         try:
             print(text, flush=True)
         except OSError as error:
-            if isinstance(error, BrokenPipeError) or error.errno == errno.EINVAL:  # the second is what Windows says
-                raise OutputClosed from None
-            raise StorageError(f"Standard output cannot be written: {error.strerror or error}.") from None
+            self.closed = isinstance(error, BrokenPipeError) or error.errno == errno.EINVAL  # the second is what Windows says
+            if not self.closed:
+                raise StorageError(f"Standard output cannot be written: {error.strerror or error}.") from None
 
 
 class Progress:

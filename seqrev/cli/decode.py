@@ -56,6 +56,8 @@ def command(
         for source, answer in zip(group, model.decode(group, beam), strict=True):
             console.data(" ".join(map(str, answer.output)))
             console.document({"source": source, **vars(answer)})
+        if console.closed:  # there may be no end of lines to come
+            return
 
 
 def _read(file: Path | None, model: "Reverser") -> Iterator[list[int]]:

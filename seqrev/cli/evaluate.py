@@ -60,6 +60,9 @@ def command(
     min_exact: Annotated[
         float | None, Option(min=0, max=1, metavar="SHARE", help="Exit with 4 if the exact match is lower.")
     ] = None,
+    out: Annotated[
+        Path | None, Option(metavar="FILE", help="Save the result in this .json file; left out: numbered in the run.")
+    ] = None,
     beam: Beam = 1,
     device: Device = "auto",
     runs_dir: RunsDir = None,
@@ -85,7 +88,7 @@ def command(
 
     sequences = workflow.EvaluationSet(split or "test", file, lengths, count or 64, exhaustive, families)
     with console.progress("families" if families else "sequences" if exhaustive else "lengths") as progress:
-        outcome = workflow.evaluate(models, sequences, beam, protocol, progress.update)
+        outcome = workflow.evaluate(models, sequences, beam, protocol, progress.update, out)
     reports = outcome.reports
     document = reports[0] if len(reports) == 1 else {"runs": reports}
     if len(reports) > 1:
@@ -100,13 +103,15 @@ def command(
         console.line(f"picture: {outcome.plot}")
         document = {**document, "plot": str(outcome.plot)}
     console.document(document)
-    if outcome.failure is not None:
-        raise outcome.failure
+    if outcome.failure is not None and out is None:
+        console.note(f"Warning: this result is not saved. {outcome.failure} Another place: --out FILE.json.")
     worst = min(report["exact_match"] for report in reports)
     if min_exact is not None and not worst >= min_exact:  # nor with NaN is the gate open
         raise QualityError(
             f"The exact match is {worst:.4f}, and at least {min_exact} was asked for.", _better(models[0], reports)
         )
+    if outcome.failure is not None and out is not None:
+        raise outcome.failure
 
 
 def _better(model: "Reverser", reports: "Sequence[dict[str, Any]]") -> str:

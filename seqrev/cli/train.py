@@ -70,9 +70,9 @@ def command(
         with console.progress("sequences") as rows:
             observer = Observer(reporter.start, rows.update, reporter, console.note, stop)
             summary = train(what, device, runs_dir, observer, processes)
-    _report(console, summary, trained=reporter.tokens > 0)
     if tensorboard:
         console.note(f"TensorBoard: {export(summary.run)}")
+    _report(console, summary, trained=reporter.tokens > 0)
     console.note(f"Next: seqrev decode --run {summary.run} 4 8 2 9")
 
 

@@ -136,6 +136,17 @@ class Run:
             make_folder(target)
             return _make_next(target, suffix, lambda path: path.touch(exist_ok=False))
 
+    @contextmanager
+    def output(self, folder: str, suffix: str) -> Iterator[Path]:
+        """The path of ``numbered``, for what is written meanwhile: after an error, no empty file stays behind."""
+        path = self.numbered(folder, suffix)
+        try:
+            yield path
+        except BaseException:
+            with suppress(OSError):  # the first error is the one to tell
+                path.unlink(missing_ok=True)
+            raise
+
 
 def _make_next(folder: Path, suffix: str, make: Callable[[Path], None]) -> Path:
     """Make ``001``, ``002``, …, the first after the highest number there is: of many processes, each gets its own."""

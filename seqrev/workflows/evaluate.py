@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -21,7 +21,7 @@ from seqrev.inference.evaluation import evaluate as evaluate_model
 from seqrev.interpret.alignment import alignment_over
 from seqrev.reverser import Reverser
 from seqrev.runs.folders import PRETRAINED, Run
-from seqrev.system.files import write_json
+from seqrev.system.files import is_folder, write_json
 from seqrev.system.text import shorten
 from seqrev.system.threads import limit_threads
 from seqrev.task import check_length
@@ -51,14 +51,14 @@ class EvaluationSet:
 
 @dataclass(frozen=True)
 class EvaluationOutcome:
-    """Reports of all models, and where they were saved: in each run's ``evaluation`` folder."""
+    """Reports of all models, and where they were saved: in each run's ``evaluation`` folder, or all in one file."""
 
     reports: list[Report]
     saved: list[Path]
     plot: Path | None
     """Exact match by length, where lengths were asked for."""
     failure: SeqrevError | None
-    """Why not all was saved; the reports are whole all the same."""
+    """Why not all was saved, as in a run that must not be written; the reports are whole all the same."""
 
 
 def evaluate(
@@ -67,8 +67,9 @@ def evaluate(
     beam: int = 1,
     protocol: Protocol = "free",
     advance: Advance = lambda done, total, details: None,
+    out: Path | None = None,
 ) -> EvaluationOutcome:
-    """Evaluate models of runs (several are compared), and save the reports in them.
+    """Evaluate models of runs (several are compared), and save the reports in them, or in ``out``, a ``.json`` file.
 
     ``protocol`` is one of ``seqrev.inference.evaluation.evaluate``; with ``chomsky``, ``score`` in a report is the mean
     over the lengths of the token accuracy (Delétang et al., "Neural Networks and the Chomsky Hierarchy", 2022, section 4).
@@ -77,9 +78,16 @@ def evaluate(
 
     Raises:
         InputError: the dataset or the file is missing or damaged, or a model does not come from a run.
-        UsageError: a sequence or a length that a model does not take.
+        UsageError: a sequence or a length that a model does not take, or another suffix.
     """
-    runs = [run_of(model) for model in models]
+    for model in models:
+        run_of(model)
+    if out is not None:
+        from seqrev.plotting.export import check_format  # which imports Matplotlib
+
+        check_format(out, ("json",))
+        if not is_folder(out.parent.resolve()):
+            raise UsageError(f"There is no folder {out.parent} to save {out.name} in.", "a file in a folder that exists")
     if sequences.lengths is not None:
         results = _on_lengths(models, sequences, beam, protocol, advance)
     elif sequences.exhaustive is not None:
@@ -93,19 +101,28 @@ def evaluate(
         step = model.checkpoint and model.checkpoint.step
         score = {"score": fmean(row["token_accuracy"] for row in result["by_length"])} if protocol == "chomsky" else {}
         reports.append({"run": str(model.run), "step": step, "beam": beam, "protocol": protocol, **score, **result})
-    saved: list[Path] = []
-    plot = None
+    outcome = EvaluationOutcome(reports, [], None, None)
     try:
-        for run, report in zip(runs, reports, strict=True):
-            path = run.numbered("evaluation", ".json")
-            write_json(path, report)
-            saved.append(path)
+        _save(outcome.saved, models, reports, out)
         if sequences.lengths is not None:
-            plot = saved[-1].with_suffix(".png")
+            plot = outcome.saved[-1].with_suffix(".png")
             _plot(reports, models[0].config.task, plot)
+            return replace(outcome, plot=plot)
     except SeqrevError as error:
-        return EvaluationOutcome(reports, saved, None, error)
-    return EvaluationOutcome(reports, saved, plot, None)
+        return replace(outcome, failure=error)
+    return outcome
+
+
+def _save(saved: list[Path], models: Sequence[Reverser], reports: Sequence[Report], out: Path | None) -> None:
+    """Write the reports; what is on disk is added to the list at once."""
+    if out is not None:
+        write_json(out, reports[0] if len(reports) == 1 else {"runs": list(reports)})
+        saved.append(out)
+        return
+    for model, report in zip(models, reports, strict=True):
+        with run_of(model).output("evaluation", ".json") as path:
+            write_json(path, report)
+        saved.append(path)
 
 
 def run_of(model: Reverser) -> Run:
