@@ -86,7 +86,9 @@ class Console:
         try:
             print(text, flush=True)
         except OSError as error:
-            self.closed = isinstance(error, BrokenPipeError) or error.errno == errno.EINVAL  # the second is what Windows says
+            self.closed = (
+                isinstance(error, BrokenPipeError) or error.errno == errno.EINVAL
+            )  # the second is what Windows says
             if not self.closed:
                 raise StorageError(f"Standard output cannot be written: {error.strerror or error}.") from None
 
