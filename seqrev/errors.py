@@ -46,6 +46,10 @@ class TrainingError(SeqrevError):
     """Training cannot go on, for example because the loss is no longer a number."""
 
 
+class PictureError(SeqrevError):
+    """A picture that cannot be drawn here; what was computed is there all the same."""
+
+
 class StorageError(SeqrevError):
     """The disk refused to keep something: it is full, failing or read-only. What was there before is still there."""
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from textwrap import shorten
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from seqrev.interpret.attention import Attention
@@ -12,7 +13,10 @@ from seqrev.interpret.attention_kinds import ATTENTION_NAMES, Kind, check_layer_
 from seqrev.interpret.snapshots import AttentionSnapshot
 from seqrev.plotting.heatmaps import LabelledMap, Map, attention_figure, axis_labels, snapshots_figure
 from seqrev.plotting.page import attention_page
+from seqrev.plotting.style import Theme, ThemeName, find_theme
 from seqrev.task import alignment_name
+
+VISIBLE = 0.05  # a change of a weight that is seen in its colour
 
 
 def draw_attention(
@@ -22,8 +26,10 @@ def draw_attention(
     layer: int | None = None,
     head: int | None = None,
     guide: bool = True,
+    *,
+    theme: Theme | ThemeName = "paper",
 ) -> Figure:
-    """One kind of attention as a figure: the head mean of a layer, large, above every head of every layer.
+    """One kind of attention as a figure: the head mean of a layer, large, and every head of every layer, small.
 
     A ``layer``, counted from 1, is drawn without the others, and a ``head`` alone, in the last layer if none is given.
     The ``guide`` frames the cells of the alignment, which only cross-attention has.
@@ -48,7 +54,7 @@ def draw_attention(
     large = LabelledMap(weights, *axis_labels(kind, *attention.tokens(kind)), caption, alignment)
     small = grid if layer is None else grid[layer - 1 : layer]
     alone = head is not None or small.shape[:2] == (1, 1)
-    return attention_figure(large, title, None if alone else small, layer or 1)
+    return attention_figure(large, title, None if alone else small, layer or 1, theme=theme)
 
 
 def draw_page(
@@ -65,24 +71,58 @@ def draw_page(
     return attention_page(attention.to_arrays(), captions, title, kind, layer, head)
 
 
-def draw_snapshot(snapshot: AttentionSnapshot, name: str, layer: int, head: int | None, guide: bool) -> Figure:
+def draw_snapshot(
+    snapshot: AttentionSnapshot,
+    name: str,
+    layer: int,
+    head: int | None,
+    guide: bool,
+    *,
+    theme: Theme | ThemeName = "paper",
+) -> Figure:
     """Cross-attention at one step of a training, with its numbers below; all snapshots of a run have one size."""
     expected = map(str, snapshot.target)
     emitted, columns = axis_labels("cross", [*expected, "<EOS>"], ["<BOS>", *map(str, snapshot.source), "<EOS>"])
     rows = replace(emitted, meaning="token given next")
     weights, caption = _map_of(snapshot.cross, layer, head)
     large = LabelledMap(weights, rows, columns, caption, snapshot.alignment if guide else ())
-    return attention_figure(large, _title(snapshot, name), footer="    ".join(_numbers(snapshot, layer, head)))
+    numbers = [one.replace(", ", "  ") for one in _numbers(snapshot, layer, head)]
+    return attention_figure(large, _title(snapshot, name), footer="    ".join(numbers), theme=theme)
 
 
-def draw_strip(snapshots: Sequence[AttentionSnapshot], name: str, layer: int, head: int | None) -> Figure:
+def draw_strip(
+    snapshots: Sequence[AttentionSnapshot],
+    name: str,
+    layer: int,
+    head: int | None,
+    *,
+    theme: Theme | ThemeName = "paper",
+) -> Figure:
     """All snapshots of a training, side by side."""
+    between = "\n" if find_theme(theme).wide else "  "  # of the score, in the caption of a map
     maps = [_map_of(snapshot.cross, layer, head) for snapshot in snapshots]
     return snapshots_figure(
         [weights for weights, _ in maps],
-        ["\n".join(_numbers(snapshot, layer, head)) for snapshot in snapshots],
+        ["\n".join(_numbers(snapshot, layer, head)).replace(", ", between) for snapshot in snapshots],
         [*_title(snapshots[0], name), f"{maps[0][1]}; rows: target steps, columns: source"],
+        theme=theme,
     )
+
+
+def select_visibly_different(
+    snapshots: Sequence[AttentionSnapshot], layer: int, head: int | None
+) -> list[AttentionSnapshot]:
+    """The first, the last, and those between whose map differs from the one before by at least ``VISIBLE`` somewhere.
+
+    For an animation: at first a training changes little, and its first eight maps would be one grey picture.
+    """
+    first, *between, last = snapshots if len(snapshots) > 1 else [*snapshots, *snapshots]
+    kept = [first]
+    for snapshot in between:
+        before, now = (_map_of(one.cross, layer, head)[0] for one in (kept[-1], snapshot))
+        if np.abs(now - before).max() >= VISIBLE:
+            kept.append(snapshot)
+    return kept if last is first else [*kept, last]
 
 
 def _map_of(grid: Map, layer: int, head: int | None) -> tuple[Map, str]:
@@ -99,4 +139,4 @@ def _title(snapshot: AttentionSnapshot, name: str) -> list[str]:
 
 def _numbers(snapshot: AttentionSnapshot, layer: int, head: int | None) -> list[str]:
     score = snapshot.score(layer, head)
-    return [f"step {snapshot.step:,}", f"loss {snapshot.loss:#.2g}", score.describe(2).replace(", ", "  ")]
+    return [f"step {snapshot.step:,}", f"loss {snapshot.loss:#.2g}", score.describe(2)]

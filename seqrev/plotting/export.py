@@ -4,20 +4,43 @@ All ``save_*`` raise ``UsageError`` for a suffix that is not theirs and ``InputE
 """
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from seqrev.errors import InputError, StorageError, UsageError
+from seqrev.errors import InputError, PictureError, SeqrevError, StorageError, UsageError
 from seqrev.system.files import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg", "pdf")
 FIGURE_DPI, ANIMATION_DPI = 160, 100  # pixels per inch
+_NO_DATE: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the same bytes every time
+
+
+@contextmanager
+def picture_errors(again: str) -> Iterator[None]:
+    """Import what draws, draw and save in here: whatever fails is a known error, and no fault of what was computed.
+
+    ``again``: what to type to draw the picture again.
+
+    Raises:
+        PictureError: in place of an error that is not for users: a cache that cannot be written, a library that is broken.
+    """
+    try:
+        yield
+    except SeqrevError as error:
+        error.hint = again if isinstance(error, InputError) else error.hint
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise PictureError(f"The picture cannot be drawn ({type(error).__name__}: {reason[:300]}).", again) from error
 
 
 def check_format(path: Path, formats: Sequence[str] = FORMATS) -> str:
@@ -32,12 +55,15 @@ def check_format(path: Path, formats: Sequence[str] = FORMATS) -> str:
     return suffix
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Draw a figure in the format of the path's suffix."""
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Draw a figure in the format of the path's suffix: the same figure gives the same bytes.
+
+    SVG has its words as text, PDF has TrueType fonts.
+    """
     _write(path, _draw(figure, check_format(path), FIGURE_DPI).getvalue())
 
 
-def save_animation(figures: Iterable[Figure], path: Path, seconds: float = 0.6, pause: float = 3.0) -> None:
+def save_animation(figures: Iterable["Figure"], path: Path, seconds: float = 0.6, pause: float = 3.0) -> None:
     """Write figures of one size as a GIF that repeats for ever: ``seconds`` for each, ``pause`` seconds for the last."""
     check_format(path, ("gif",))
     pictures = (Image.open(_draw(figure, "png", ANIMATION_DPI)).convert("RGB") for figure in figures)
@@ -62,9 +88,9 @@ def save_page(html: str, path: Path) -> None:
     _write(path, html.encode())
 
 
-def _draw(figure: Figure, kind: str, dpi: int) -> io.BytesIO:
+def _draw(figure: "Figure", kind: str, dpi: int) -> io.BytesIO:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=dpi)
+    figure.savefig(buffer, format=kind, dpi=dpi, metadata=_NO_DATE.get(kind))
     return buffer
 
 

@@ -1,19 +1,124 @@
-"""The style of every picture: colours, font sizes, and text that is drawn exactly as it is written."""
+"""The style of every picture: themes, and text that is drawn exactly as it is written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from matplotlib import colormaps
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
+from matplotlib.typing import ColorType
 
+from seqrev.errors import UsageError
 from seqrev.system.text import printable
 
+ThemeName = Literal["paper", "slide", "dark"]
 PALETTE = "viridis"  # of every heatmap: figures, pages and the terminal; perceptually uniform, safe for the colour-blind
-GUIDE_COLOUR = "#FF8A5B"  # frames in a heatmap; stands out from both ends of the palette
 HIGHLIGHT_COLOUR = "#D55E00"  # the selected row of a page
-CURVE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
-CURVE_MARKERS = "osD^vPX*"  # the next one when the colours are used up
+MARKERS = "osD^vPX*"  # one more than colours: a pair of them comes back after 56 curves
 SMALL, MEDIUM, LARGE = 8.0, 9.0, 11.0  # points: tick labels; labels of axes and captions; titles
 MAX_LINE = 120  # characters in a line of a label
+
+
+@dataclass(frozen=True)
+class Theme:
+    """How pictures look. Every line and every word has a contrast of at least 4.5 to what is behind it (WCAG 2.2, AA)."""
+
+    background: str = "#FFFFFF"
+    text: str = "#000000"
+    """Words, axes and ticks."""
+    grid: str = "#DDDDDD"
+    shade: str = "#EBEBEB"
+    """An area behind the curves."""
+    curves: tuple[str, ...] = ("#1F5FD8", "#B54000", "#00564E", "#C0109A", "#544000", "#2A1090", "#000000")
+    palette: str = PALETTE
+    frame: tuple[str, str] = ("#FFFFFF", "#000000")
+    """A line in a map, and its rim: on any colour, one of black and white has a contrast of at least 4.58."""
+    scale: float = 1.0
+    """Of letters and lines, beside the areas of the picture."""
+    wide: bool = False
+    """Parts stand side by side, not above one another."""
+
+    @property
+    def small(self) -> float:
+        """Points of tick labels and legends."""
+        return SMALL * self.scale
+
+    @property
+    def medium(self) -> float:
+        """Points of the labels of axes, and of captions."""
+        return MEDIUM * self.scale
+
+    @property
+    def large(self) -> float:
+        """Points of titles."""
+        return LARGE * self.scale
+
+    def settings(self) -> Mapping[str, Any]:
+        """The theme as Matplotlib's ``rcParams``."""
+        scaled = {"axes.linewidth": 0.8, "grid.linewidth": 0.8, "lines.linewidth": 1.4, "lines.markersize": 4.0}
+        for axis in "xy":
+            scaled |= {f"{axis}tick.major.size": 3.5, f"{axis}tick.major.width": 0.8}
+        words = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+        return {
+            "font.family": ["DejaVu Sans"],  # which Matplotlib brings along
+            "font.size": self.medium,
+            **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), self.small),
+            **dict.fromkeys(("axes.labelsize", "axes.titlesize"), self.medium),
+            "figure.titlesize": self.large,
+            **{name: value * self.scale for name, value in scaled.items()},
+            **dict.fromkeys(words, self.text),
+            **dict.fromkeys(("figure.facecolor", "axes.facecolor"), self.background),
+            "grid.color": self.grid,
+            "legend.frameon": False,
+            "image.cmap": self.palette,
+            "svg.fonttype": "none",  # words that can be searched, copied and edited, no outlines
+            "svg.hashsalt": "seqrev",  # or each file had other ids
+            "pdf.fonttype": 42,  # TrueType; journals refuse Type 3
+        }
+
+
+THEMES: Mapping[ThemeName, Theme] = {
+    "paper": Theme(),
+    "slide": Theme(scale=2.0, wide=True),
+    "dark": Theme(
+        background="#16181D",
+        text="#F2F2F2",
+        grid="#3A3D45",
+        shade="#2B2E36",
+        curves=("#1E9AFF", "#EA8822", "#62E9A3", "#EE68A0", "#F8FF3A", "#9FC9FF", "#FFFFFF"),
+    ),
+}
+
+
+def find_theme(theme: Theme | ThemeName) -> Theme:
+    """The theme of a name, or a theme of one's own; raise ``UsageError`` for another name."""
+    if isinstance(theme, Theme):
+        return theme
+    if theme not in THEMES:
+        raise UsageError(f"There is no theme {theme!r}; {', '.join(THEMES)} were expected.", "--theme paper")
+    return THEMES[theme]
+
+
+def contrast(one: ColorType, other: ColorType) -> float:
+    """The contrast of two colours, from 1 to 21: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio.
+
+    >>> round(contrast("black", "white"))
+    21
+    """
+    darker, lighter = sorted(map(_luminance, (one, other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def readable_on(background: ColorType) -> str:
+    """Black or white, whichever is easier to read there."""
+    return max(("black", "white"), key=lambda colour: contrast(colour, background))
+
+
+def _luminance(colour: ColorType) -> float:
+    linear = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour))
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def palette_colours() -> list[str]:

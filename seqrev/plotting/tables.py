@@ -4,12 +4,17 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from seqrev.plotting.style import LARGE, MEDIUM, SMALL, escape_mathtext, fit_line, text_width
+from seqrev.plotting.figures import ThemedFigure, themed
+from seqrev.plotting.style import Theme, ThemeName, escape_mathtext, find_theme, fit_line, readable_on, text_width
 
-CELL, LINE = 0.85, 0.34  # inches
+CELL, LINE = 0.85, 0.34  # inches, in the first theme
 WIDEST_NAME = 4.0  # inches
+DARKEST = 1.25  # what would be the darkest of the shades
+SHADES = colormaps["Blues"].resampled(256)  # whatever the number of its colours is that a user set
 
 
 def mean_and_range(values: Sequence[float], between: str = " ") -> str:
@@ -24,25 +29,34 @@ def mean_and_range(values: Sequence[float], between: str = " ") -> str:
     return f"{statistics.fmean(values):.2f}" + (f"{between}({low:.2f}–{high:.2f})" if low < high else "")
 
 
-def shaded_table(rows: Mapping[str, Sequence[Sequence[float]]], lengths: Sequence[int], title: str) -> Figure:
+@themed
+def shaded_table(
+    rows: Mapping[str, Sequence[Sequence[float]]],
+    lengths: Sequence[int],
+    title: str,
+    *,
+    theme: Theme | ThemeName = "paper",
+) -> Figure:
     """Exact match by name and length, of every seed: the darker, the better. Curves would lie on each other at 0 and 1."""
-    names = [fit_line(name, WIDEST_NAME, MEDIUM) for name in rows]
-    beside = max(text_width(name, MEDIUM) for name in names) + CELL * len(lengths)
-    width = 0.4 + max(beside, text_width(title, LARGE))
-    figure = Figure(figsize=(width, 1.1 + LINE * len(rows)), layout="constrained")
+    theme = find_theme(theme)
+    names = [fit_line(name, WIDEST_NAME * theme.scale, theme.medium) for name in rows]
+    beside = max(text_width(name, theme.medium) for name in names) + CELL * theme.scale * len(lengths)
+    width = 0.4 * theme.scale + max(beside, text_width(title, theme.large))
+    figure = ThemedFigure(theme, figsize=(width, theme.scale * (1.1 + LINE * len(rows))), layout="constrained")
     axes = figure.add_subplot()
     means = [[statistics.fmean(cell) if cell else math.nan for cell in cells] for cells in rows.values()]
-    axes.imshow(means, cmap="Blues", vmin=0.0, vmax=1.25, aspect="auto")
+    axes.imshow(means, cmap=SHADES, vmin=0.0, vmax=DARKEST, aspect="auto")
     for row, cells in enumerate(rows.values()):
         for column, cell in enumerate(cells):
-            colour = "white" if means[row][column] > 0.7 else "black"
-            axes.text(column, row, mean_and_range(cell, "\n"), ha="center", va="center", color=colour, fontsize=SMALL - 1)
-    axes.set_xticks(range(len(lengths)), [f"{length:,}" for length in lengths], fontsize=MEDIUM)
-    axes.set_yticks(range(len(rows)), names, fontsize=MEDIUM)
+            colour = readable_on(to_hex(SHADES(means[row][column] / DARKEST))) if cell else theme.text
+            text = axes.text(column, row, mean_and_range(cell, "\n"), ha="center", va="center", color=colour)
+            text.set_fontsize(theme.small - theme.scale)
+    axes.set_xticks(range(len(lengths)), [f"{length:,}" for length in lengths], fontsize=theme.medium)
+    axes.set_yticks(range(len(rows)), names, fontsize=theme.medium)
     axes.set_xticks([column - 0.5 for column in range(1, len(lengths))], minor=True)
     axes.set_yticks([row - 0.5 for row in range(1, len(rows))], minor=True)
     axes.tick_params(which="both", length=0)
-    axes.grid(which="minor", color="white", linewidth=1.5)
-    axes.set_xlabel("length of the sequence", fontsize=MEDIUM)
-    figure.suptitle(escape_mathtext(title), fontsize=LARGE)
+    axes.grid(which="minor", color=theme.background, linewidth=1.5)
+    axes.set_xlabel("length of the sequence")
+    figure.suptitle(escape_mathtext(title))
     return figure

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
@@ -11,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 
 from seqrev.plotting import curves
+from seqrev.plotting.style import THEMES, ThemeName
 from tests.helpers import assert_apart
 
 HISTORY: list[dict[str, Any]] = [
@@ -34,9 +37,8 @@ def test_the_training_picture_shows_the_history() -> None:
     shown = panels(HISTORY)
     assert list(shown) == ["loss (nats per token)", "exact match", "anti-diagonal", "learning rate"]
     loss, exact, anti_diagonal, rate = shown.values()
-    raw, train, validation = loss.get_lines()
-    assert points(raw) == [[1, 2.5], [10, 1.5], [20, 0.5]]
-    np.testing.assert_allclose(points(train), points(raw))  # too few to smooth
+    train, validation = loss.get_lines()
+    np.testing.assert_allclose(points(train), [[1, 2.5], [10, 1.5], [20, 0.5]])  # too few to smooth
     assert points(validation) == [[10, 1.25], [20, 0.25]]
     assert loss.get_yscale() == "log"
     assert [points(line) for line in exact.get_lines()] == [[[10, 0.25], [20, 0.75]]]
@@ -45,6 +47,8 @@ def test_the_training_picture_shows_the_history() -> None:
     assert rate.get_xlabel() == "step"
     named = curves.training_curves(HISTORY, "the title", alignment="diagonal").axes
     assert [axes.get_ylabel() for axes in named][2] == "diagonal"
+    assert rate.get_ylim()[0] == 0
+    assert rate.get_ylim()[1] < 0.01
     for axes in (exact, anti_diagonal):
         assert axes.get_ylim()[0] <= 0 < 1 <= axes.get_ylim()[1]
     assert {axes.get_xlim() for axes in shown.values()} == {(0, 20)}
@@ -79,13 +83,54 @@ def test_no_two_texts_of_the_training_picture_touch() -> None:
 def test_the_training_loss_is_smoothed_by_a_geometric_mean_around_each_step() -> None:
     losses = [4.0, 1.0] * 60  # 120 of them: three to either side
     history = [{"event": "train", "step": step, "loss": loss} for step, loss in enumerate(losses)]
-    raw, smoothed = curves.training_curves(history, "").axes[0].get_lines()
-    assert np.asarray(raw.get_ydata()).tolist() == losses
+    axes = curves.training_curves(history, "").axes[0]
+    (smoothed,) = axes.get_lines()
     ys = np.asarray(smoothed.get_ydata())
     assert ys[3:5].tolist() == pytest.approx([4 ** (4 / 7), 4 ** (3 / 7)])  # 4 of 7 are fours, then 3
     assert ys[0] == pytest.approx(4 ** (2 / 4))
     assert ys[-1] == pytest.approx(4 ** (2 / 4))
     assert len(ys) == 120
+    (band,) = axes.collections  # from the smallest to the largest of the seven
+    heights = np.asarray(band.get_paths()[0].vertices)[:, 1]
+    assert set(np.round(heights, 9).tolist()) == {1.0, 4.0}
+
+
+@given(st.lists(st.floats(1e-6, 10.0), min_size=1, max_size=200))
+def test_the_smoothed_loss_is_within_the_band_and_so_is_every_loss(losses: list[float]) -> None:
+    history = [{"event": "train", "step": step, "loss": loss} for step, loss in enumerate(losses, start=1)]
+    axes = curves.training_curves(history, "").axes[0]
+    smoothed = np.asarray(axes.get_lines()[0].get_ydata())
+    vertices = np.asarray(axes.collections[0].get_paths()[0].vertices)
+    for step, (loss, mean) in enumerate(zip(losses, smoothed, strict=True), start=1):
+        heights = vertices[vertices[:, 0] == step, 1]
+        assert heights.min() <= loss <= heights.max()
+        assert heights.min() * (1 - 1e-9) <= mean <= heights.max() * (1 + 1e-9)
+
+
+# --- several trainings ------------------------------------------------------------------------------------------------
+
+
+def test_several_trainings_are_in_one_picture_each_in_one_look() -> None:
+    slower = [{**row, "loss": 2 * row["loss"]} for row in HISTORY]
+    figure = curves.compare_trainings({"001": HISTORY, "002 $x$": slower, "003": HISTORY[:2]}, "the title")
+    assert [axes.get_ylabel() for axes in figure.axes] == ["training loss", "validation loss", "exact match"]
+    assert [len(axes.get_lines()) for axes in figure.axes] == [3, 2, 2]
+    train, validation, exact = figure.axes
+    assert points(validation.get_lines()[1]) == [[10, 2.5], [20, 0.5]]
+    assert points(exact.get_lines()[0]) == [[10, 0.25], [20, 0.75]]
+    looks = [[(line.get_color(), line.get_marker()) for line in axes.get_lines()] for axes in figure.axes]
+    assert len(set(looks[0])) == 3
+    assert looks[1] == looks[2] == looks[0][:2]
+    assert train.get_yscale() == validation.get_yscale() == "log"
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["001", r"002 \$x\$", "003"]
+    assert_apart(figure)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_many_trainings_still_fit(theme: ThemeName) -> None:
+    runs = {f"runs/{number:03d}  train.lr=0.00{number}": HISTORY for number in range(12)}
+    assert_apart(curves.compare_trainings(runs, "Training of 12 runs", theme=theme))
 
 
 # --- accuracy by length -----------------------------------------------------------------------------------------------
@@ -111,7 +156,7 @@ def test_every_model_is_a_line_with_its_name_over_a_logarithmic_axis(count: int)
     assert axes.get_xscale() == "log"
     assert axes.get_yscale() == "linear"
     assert axes.get_ylim()[0] <= 0 < 1 <= axes.get_ylim()[1]
-    assert axes.get_title() == "the title"
+    assert figure.get_suptitle() == "the title"
     assert "length" in axes.get_xlabel()
     assert "exact match" in axes.get_ylabel()
     (legend,) = figure.legends
@@ -127,14 +172,54 @@ def test_the_lengths_of_training_are_shaded() -> None:
     assert (horizontal.x0, horizontal.x1) == pytest.approx((3, 12))
 
 
-def test_every_line_lies_in_a_band_of_its_colour_and_interval() -> None:
+def intervals(axes: Axes) -> list[dict[float, set[float]]]:
+    """Of every curve the ends of the interval at each length, as a bar or as part of a band."""
+    found: list[dict[float, set[float]]] = []
+    for band, bars in zip(axes.collections[::2], axes.collections[1::2], strict=True):
+        assert isinstance(bars, LineCollection)
+        ends: dict[float, set[float]] = {}
+        for path in (*band.get_paths(), *bars.get_paths()):
+            for x, y in np.asarray(path.vertices):
+                ends.setdefault(float(x), set()).add(round(float(y), 9))
+        found.append(ends)
+    return found
+
+
+def test_every_length_has_its_interval_as_a_bar_in_the_colour_of_its_line() -> None:
     (axes,) = curves.accuracy_by_length(CURVES, (3, 12), "").axes
-    assert len(axes.collections) == 3
-    for band, line, shown in zip(axes.collections, axes.get_lines(), CURVES, strict=True):
-        corners = {(float(x), round(float(y), 9)) for path in band.get_paths() for x, y in np.asarray(path.vertices)}
-        for length, interval in zip(shown.lengths, shown.intervals, strict=True):
-            assert {(length, round(end, 9)) for end in interval} <= corners
-        assert to_rgb(np.asarray(band.get_facecolor())[0]) == to_rgb(line.get_color())
+    for ends, line, shown in zip(intervals(axes), axes.get_lines(), CURVES, strict=True):
+        expected = zip(shown.lengths, shown.intervals, strict=True)
+        assert ends == {length: {round(end, 9) for end in interval} for length, interval in expected}
+        bars = axes.collections[2 * axes.get_lines().index(line) + 1]
+        assert to_rgb(np.asarray(bars.get_edgecolor())[0]) == to_rgb(line.get_color())
+
+
+def test_of_many_lengths_close_ones_are_a_band_and_a_wide_interval_is_no_area() -> None:
+    lengths = list(range(1, 461))
+    wide = curves.Curve("one", lengths, [1.0] * 460, [(0.2065, 1.0), *[(0.94, 1.0)] * 459])
+    figure = curves.accuracy_by_length([wide], (1, 10), "")
+    (axes,) = figure.axes
+    band, bars = axes.collections
+    low = min(float(np.asarray(path.vertices)[:, 1].min()) for path in band.get_paths())
+    assert low == pytest.approx(0.94)  # the single sequence of length 1 is not in it
+    first = bars.get_paths()[0]
+    assert np.asarray(first.vertices).tolist() == [[1, 0.2065], [1, 1.0]]
+    assert 5 < len(bars.get_paths()) < 30
+    (line,) = axes.get_lines()
+    assert len(np.asarray(line.get_xdata())) == 460
+    assert line.get_markevery() == 23  # twenty markers, which do not touch
+    assert_apart(figure)
+
+
+def test_the_token_accuracy_is_drawn_below_where_it_is_given() -> None:
+    both = curves.Curve("runs/001", [10, 20], [1.0, 0.5], [(0.9, 1.0), (0.4, 0.6)], [1.0, 0.75])
+    figure = curves.accuracy_by_length([both, CURVES[1]], (1, 10), "the title")
+    exact, tokens = figure.axes
+    assert [exact.get_ylabel(), tokens.get_ylabel()] == ["exact match", "token accuracy"]
+    assert [points(line) for line in tokens.get_lines()] == [[[10, 1.0], [20, 0.75]]]
+    assert tokens.get_lines()[0].get_color() == exact.get_lines()[0].get_color()
+    assert len(exact.get_lines()) == 2
+    assert_apart(figure)
 
 
 def test_many_lines_can_be_told_apart() -> None:
@@ -147,8 +232,7 @@ def test_a_single_length_shows_its_interval_and_no_label_touches_another() -> No
     figure = curves.accuracy_by_length([curves.Curve("one", [100_000], [1.0], [(0.2065, 1.0)])], (1, 10), "")
     figure.draw_without_rendering()
     (axes,) = figure.axes
-    (line,) = [one for one in axes.collections if isinstance(one, LineCollection)]
-    assert line.get_segments()[0].tolist() == [[100_000, 0.2065], [100_000, 1.0]]
+    assert intervals(axes) == [{100_000: {0.2065, 1.0}}]
     left, right = axes.get_xlim()
     ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
     boxes = [label.get_window_extent() for tick, label in ticks if left <= tick <= right]

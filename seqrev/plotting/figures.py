@@ -1,0 +1,57 @@
+"""Figures that are drawn in a theme over Matplotlib's own defaults, whatever a user's settings say."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import wraps
+from typing import Any, ParamSpec, cast
+
+import matplotlib
+from matplotlib.backend_bases import RendererBase
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from seqrev.plotting.style import Theme, ThemeName, find_theme
+
+P = ParamSpec("P")
+_DEFAULTS: dict[Any, Any] = {name: value for name, value in dict.items(matplotlib.rcParamsDefault) if name != "backend"}
+
+
+class ThemedFigure(Figure):
+    """A figure that keeps its theme: whoever draws or saves it, and when, as a notebook does, gets the same picture."""
+
+    def __init__(self, theme: Theme, **options: Any) -> None:
+        """``options``: those of ``Figure``."""
+        self.theme = theme
+        super().__init__(**options)
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw it; what is only made now, as ticks are, looks like the rest."""
+        with applied(self.theme):
+            super().draw(renderer)
+
+    def get_tightbbox(self, *args: Any, **options: Any) -> Bbox:
+        """As that of ``Figure``; it makes ticks, too."""
+        with applied(self.theme):
+            return super().get_tightbbox(*args, **options)
+
+    def savefig(self, *args: Any, **options: Any) -> None:
+        """As that of ``Figure``."""
+        with applied(self.theme):
+            super().savefig(*args, **options)
+
+
+def applied(theme: Theme) -> AbstractContextManager[None]:
+    """Within it, Matplotlib has its own defaults and the theme; neither rc file nor style is heard."""
+    settings: dict[Any, Any] = {**_DEFAULTS, **theme.settings()}
+    return matplotlib.rc_context(settings)
+
+
+def themed(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in the theme that the keyword argument ``theme`` of the function names, or else in the first, ``paper``."""
+
+    @wraps(draw)
+    def draw_in_theme(*args: P.args, **options: P.kwargs) -> Figure:
+        with applied(find_theme(cast(Theme | ThemeName, options.get("theme", "paper")))):
+            return draw(*args, **options)
+
+    return draw_in_theme
