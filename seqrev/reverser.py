@@ -5,12 +5,18 @@
 [9, 2, 8, 4]
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from seqrev.config import Config
-from seqrev.errors import InputError
+from seqrev.data.sequences import Sequences
+from seqrev.errors import InputError, UsageError
 from seqrev.inference.evaluation import Evaluation, Protocol, evaluate
 from seqrev.inference.search import Hypothesis, decode
 from seqrev.interpret.attention import Attention, record_attention
@@ -20,16 +26,21 @@ from seqrev.runs.checkpoints import Checkpoint, best_first, largest_file
 from seqrev.runs.folders import Run, find_run
 from seqrev.system.devices import choose_device
 from seqrev.system.resources import check_memory
+from seqrev.system.text import shorten
 from seqrev.system.threads import limit_threads
 from seqrev.task import check_sequence, vocabulary_size
+
+Symbols = Sequence[int] | NDArray[np.integer] | Tensor
+"""One sequence, as it may be asked: a list, an array or a tensor of whole numbers."""
 
 
 @dataclass(eq=False, repr=False)
 class Reverser:
     """A trained model, ready to answer.
 
-    Every method refuses an empty sequence, a symbol out of range, and more symbols than the model can take, with a
-    ``UsageError``. A beam of 1 is greedy decoding. All compute with the threads that the run was trained with
+    A sequence is a list, an array or a tensor of symbols. Every method refuses one that is empty, a symbol out of range,
+    more symbols than the model can take, and a beam below 1 or above 1,000, with a ``UsageError``. A beam of 1 is greedy
+    decoding. All compute with the threads that the run was trained with
     (``train.threads``); those of the caller are the same afterwards.
     """
 
@@ -54,35 +65,57 @@ class Reverser:
         """Symbols in the longest sequence that the model takes."""
         return self.model.longest_source
 
-    def reverse(self, sequence: Sequence[int]) -> list[int]:
+    def reverse(self, sequence: Symbols) -> list[int]:
         """What the model answers to one sequence of symbols; it may be wrong."""
         return self.decode([sequence])[0].output
 
-    def decode(self, sequences: Sequence[Sequence[int]], beam: int = 1) -> list[Hypothesis]:
+    def decode(self, sequences: Iterable[Symbols], beam: int = 1) -> list[Hypothesis]:
         """Answers with their log-probabilities, in order."""
-        self._check(sequences)
+        sources = self._read(sequences)
         with limit_threads(self.config.train.threads):
-            return decode(self.model, sequences, beam)
+            return decode(self.model, sources, beam)
 
-    def evaluate(self, sequences: Sequence[Sequence[int]], beam: int = 1, protocol: Protocol = "free") -> Evaluation:
+    def evaluate(self, sequences: Iterable[Symbols], beam: int = 1, protocol: Protocol = "free") -> Evaluation:
         """Count what the model gets exactly right; ``protocol`` as in ``seqrev.inference.evaluation.evaluate``."""
-        self._check(sequences)
+        sources = self._read(sequences)
         with limit_threads(self.config.train.threads):
-            return evaluate(self.model, sequences, beam, protocol)
+            return evaluate(self.model, sources, beam, protocol)
 
-    def attention(self, sequence: Sequence[int], beam: int = 1) -> Attention:
+    def attention(self, sequence: Symbols, beam: int = 1) -> Attention:
         """The answer to one sequence, and where every layer and head looked.
 
         Raises:
             UsageError: also where the maps would take too much memory.
         """
-        self._check([sequence])
+        (source,) = self._read([sequence])
         with limit_threads(self.config.train.threads):
-            return record_attention(self.model, sequence, beam)
+            return record_attention(self.model, source, beam)
 
-    def _check(self, sequences: Sequence[Sequence[int]]) -> None:
-        for sequence in sequences:
-            check_sequence(sequence, self.config.task.symbols, self.longest_source)
+    def _read(self, sequences: Iterable[Symbols]) -> Sequence[Sequence[int]]:
+        """The sequences as lists, if the model takes them; those of a dataset, which may have answers, as they are."""
+        sources = sequences if isinstance(sequences, Sequences) else [_as_list(sequence) for sequence in _items(sequences)]
+        for source in sources:
+            check_sequence(source, self.config.task.symbols, self.longest_source)
+        return sources
+
+
+def _as_list(sequence: object) -> list[int]:
+    """One sequence as a list of Python's own numbers, where it holds numbers."""
+    return [symbol.item() if isinstance(symbol, np.integer) else symbol for symbol in _items(sequence)]
+
+
+def _items(value: object) -> list[Any]:
+    """What is in a list, an array or a tensor.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    items = value.tolist() if isinstance(value, np.ndarray | Tensor) else value
+    if isinstance(items, Iterable) and not isinstance(items, str):
+        return [item.tolist() if isinstance(item, Tensor) else item for item in items]
+    raise UsageError(
+        f"{shorten(value)} is not a sequence; one like [4, 8, 2, 9] was expected.", "model.decode([[4, 8, 2, 9]])"
+    )
 
 
 def load(run: str | Path | Run, device: str = "auto") -> Reverser:

@@ -1,16 +1,24 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import seqrev
+from seqrev.data.dataset import load_split
+from seqrev.data.sequences import Pairs
 from seqrev.errors import InputError, UsageError
-from seqrev.inference.evaluation import Protocol, evaluate
+from seqrev.inference import LARGEST_BEAM
+from seqrev.inference.evaluation import Evaluation, Protocol, evaluate
+from seqrev.interpret.heads import report_heads
+from seqrev.interpret.snapshots import load_snapshots
 from seqrev.reverser import Reverser, load
 from seqrev.runs.checkpoints import best_first, list_checkpoints, newest_first, save_checkpoint
 from seqrev.runs.folders import Run
 from seqrev.training.state import checkpoint_shapes
+from seqrev.training.trainer import Trainer, TrainingRows
 from tests.helpers import flip_byte
 
 
@@ -88,6 +96,89 @@ def test_a_wrong_sequence_is_refused(trained_run: Run, sequence: list[int]) -> N
         model.attention(sequence)
     with pytest.raises(UsageError):
         model.evaluate([[1], sequence])
+
+
+ASKED: dict[str, Any] = {
+    "list": [1, 2, 3],
+    "tuple": (1, 2, 3),
+    "range": range(1, 4),
+    "array": np.array([1, 2, 3], dtype=np.uint8),
+    "tensor": torch.tensor([1, 2, 3]),
+    "numbers of NumPy": [np.int64(1), np.int8(2), 3],
+    "numbers of PyTorch": list(torch.tensor([1, 2, 3])),
+}
+
+
+@pytest.mark.parametrize("kind", ASKED)
+def test_a_sequence_may_be_a_list_an_array_or_a_tensor(trained_run: Run, kind: str) -> None:
+    model, asked = load(trained_run, "cpu"), ASKED[kind]
+    assert model.reverse(asked) == model.reverse([1, 2, 3])
+    seen = model.attention(asked)
+    assert seen.source == [1, 2, 3]
+    assert {type(symbol) for symbol in seen.source} == {int}
+    assert model.decode([asked, [4]], beam=2) == model.decode([[1, 2, 3], [4]], beam=2)
+
+
+@pytest.mark.parametrize("batch", [np.array([[1, 2], [3, 4]]), torch.tensor([[1, 2], [3, 4]]), ([1, 2], (3, 4))])
+def test_many_sequences_may_be_one_array_or_tensor(trained_run: Run, batch: Any) -> None:
+    model = load(trained_run, "cpu")
+    assert model.decode(batch) == model.decode([[1, 2], [3, 4]])
+    assert model.evaluate(iter(batch)) == model.evaluate([[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize("wrong", [3, None, "123", b"", [1.0, 2.0], np.array([1.5]), np.array(3), torch.tensor([[1, 2]])])
+def test_what_is_no_sequence_is_refused(trained_run: Run, wrong: Any) -> None:
+    model = load(trained_run, "cpu")
+    with pytest.raises(UsageError) as caught:
+        model.reverse(wrong)
+    assert caught.value.hint
+
+
+def test_one_sequence_where_many_are_expected_is_refused(trained_run: Run) -> None:
+    with pytest.raises(UsageError, match=r"^1 is not a sequence; one like \[4, 8, 2, 9\] was expected"):
+        load(trained_run, "cpu").decode([1, 2, 3])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("beam", [0, -1, LARGEST_BEAM + 1, True, 1.0, "2", None])
+def test_a_beam_that_is_none_is_refused(trained_run: Run, beam: Any) -> None:
+    model = load(trained_run, "cpu")
+    calls = (model.decode, model.evaluate, lambda sequences, beam: model.attention(sequences[0], beam))
+    for call in calls:
+        with pytest.raises(UsageError, match="from 1 to 1,000 was expected"):
+            call([[1, 2]], beam=beam)
+    assert model.decode([[1]], beam=LARGEST_BEAM)[0].output
+
+
+def test_nothing_cannot_be_evaluated(trained_run: Run) -> None:
+    model = load(trained_run, "cpu")
+    assert model.decode([]) == []
+    with pytest.raises(UsageError, match="no sequence to evaluate"):
+        model.evaluate([])
+
+
+def test_every_public_object_says_in_one_short_line_what_it_is(trained_run: Run) -> None:
+    model = load(trained_run, "cpu")
+    rows = load_split(trained_run.data, "validation", model.config)
+    things = {
+        "<Reverser": model,
+        "<Attention: 1 2 3 → ": model.attention([1, 2, 3]),
+        "<Evaluation: exact match ": model.evaluate(rows),
+        "<Evaluation: of no": Evaluation(),
+        "<HeadReport: 6 heads over 30 sequences; ": report_heads(model.model, rows),
+        "<AttentionSnapshot: step 1, loss ": load_snapshots(trained_run.snapshots, "reverse")[0],
+        "<Sequences: 30 of at most 4 symbols>": rows,
+        "<Pairs: 1 of at most 2 symbols>": Pairs.from_pairs([([1, 2], [3])], 5),
+        "<TrainingRows: 2 train, 1 validation>": TrainingRows([[1], [2]], [[3]]),
+        "<TrainingState: 0 steps taken, on cpu>": Trainer(model.config, device="cpu").state,
+        "<Checkpoint: ": model.checkpoint,
+        "Hypothesis(output=": model.decode([[1, 2]])[0],
+        "Run('": trained_run,
+    }
+    for start, thing in things.items():
+        text = repr(thing)
+        assert text.startswith(start)
+        assert "\n" not in text
+        assert len(text) < 200 + len(str(trained_run.path))
 
 
 def test_the_best_checkpoint_is_loaded_and_not_the_newest(own_run: Run) -> None:

@@ -8,6 +8,7 @@ from typer import Option
 
 from seqrev.cli.console import Console
 from seqrev.errors import UsageError
+from seqrev.inference import LARGEST_BEAM
 
 if TYPE_CHECKING:
     from seqrev.reverser import Reverser
@@ -26,7 +27,7 @@ RunSpec = Annotated[
 ]
 Device = Annotated[str, Option(metavar="DEVICE", help="auto, cpu, cuda or mps.")]
 Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
-Beam = Annotated[int, Option(min=1, max=1000, metavar="N", help="Hypotheses kept in beam search; 1 is greedy.")]
+Beam = Annotated[int, Option(min=1, max=LARGEST_BEAM, metavar="N", help="Hypotheses kept in beam search; 1 is greedy.")]
 
 LONGER = "Note: longer than any sequence in training (at most {}); the answer may be wrong."
 

@@ -31,6 +31,9 @@ class Sequences(Sequence[list[int]]):
         row: list[int] = self.padded[index, : self.lengths[index]].tolist()
         return row
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self):,} of at most {self.lengths.max(initial=0):,} symbols>"
+
     def pick(self, rows: slice | NDArray[np.integer]) -> "Sequences":
         """Some of them: a slice, or any in any order."""
         return Sequences(self.padded[rows])

@@ -2,3 +2,5 @@
 
 Everywhere, ``model`` is in evaluation mode, and ``sources`` are symbols, not ids.
 """
+
+LARGEST_BEAM = 1_000  # hypotheses of a search

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from seqrev.data.sequences import answers_to, pick
 from seqrev.errors import UsageError
 from seqrev.inference.batching import Sources
-from seqrev.inference.search import Hypothesis, decode
+from seqrev.inference.search import Hypothesis, check_beam, decode
 from seqrev.inference.teacher_forcing import teacher_forced
 from seqrev.model.transformer import Transformer
 from seqrev.system.text import shorten
@@ -78,7 +78,7 @@ class Counts:
         }
 
 
-@dataclass
+@dataclass(repr=False)
 class Evaluation:
     """The result of an evaluation."""
 
@@ -88,6 +88,12 @@ class Evaluation:
     """The first wrong answers."""
     kept: int = KEPT_MISTAKES
     """How many of them."""
+
+    def __repr__(self) -> str:
+        if not (total := self.overall).sequences:
+            return "<Evaluation: of no sequences>"
+        shares = f"exact match {total.exact_match:.4f}, token accuracy {total.token_accuracy:.4f}"
+        return f"<Evaluation: {shares}, of {total.sequences:,} sequences>"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as the command line prints and saves them."""
@@ -119,8 +125,11 @@ def evaluate(
         kept: how many mistakes are listed.
 
     Raises:
-        UsageError: there is no such protocol.
+        UsageError: there is no such protocol, no such beam, or no sequence.
     """
+    check_beam(beam)
+    if not len(sources):
+        raise UsageError("There is no sequence to evaluate on; at least one was expected.", "[[4, 8, 2, 9]]")
     if protocol not in get_args(Protocol):
         problem = f"{shorten(protocol)} is not a protocol; {', '.join(get_args(Protocol))} are."
         raise UsageError(problem, "seqrev evaluate --help")

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from seqrev.data.sequences import Sequences, answers_to
-from seqrev.errors import InputError
+from seqrev.errors import InputError, UsageError
+from seqrev.inference import LARGEST_BEAM
 from seqrev.inference.batching import Sources, buckets_for_decoding
 from seqrev.model.transformer import Transformer
+from seqrev.system.text import shorten
 from seqrev.task import BOS, EOS, PAD, add_special_tokens, answer_length, ids_to_symbols
 
 MAX_EXTRA_TOKENS = 10  # that an answer may be longer than the task asks for before it counts as endless
@@ -43,8 +45,9 @@ def decode(model: Transformer, sources: Sources, beam: int = 1, length_given: bo
 
     Raises:
         InputError: the probabilities are no numbers.
-        UsageError: the right length is not known.
+        UsageError: the right length is not known, or ``check_beam`` refuses the beam.
     """
+    check_beam(beam)
     answers: dict[int, Hypothesis] = {}
     right = answers_to(sources, model.rule) if length_given else None
     for indices in buckets_for_decoding(sources, beam, model.vocabulary_size):
@@ -57,6 +60,13 @@ def decode(model: Transformer, sources: Sources, beam: int = 1, length_given: bo
             raise InputError("The model's probabilities are no numbers: its weights are too large.")
         answers.update(zip(indices, found, strict=True))
     return [answers[index] for index in range(len(sources))]
+
+
+def check_beam(beam: int) -> None:
+    """Raise ``UsageError`` if a beam is not a number from 1 to ``LARGEST_BEAM``."""
+    if not isinstance(beam, int) or isinstance(beam, bool) or not 1 <= beam <= LARGEST_BEAM:
+        problem = f"A beam of {shorten(beam)} was asked for; a whole number from 1 to {LARGEST_BEAM:,} was expected."
+        raise UsageError(problem, "beam=4, or beam=1 for greedy decoding")
 
 
 def _most_tokens(model: Transformer, length: int) -> int:

@@ -19,12 +19,13 @@ from seqrev.inference.search import Hypothesis, decode
 from seqrev.interpret.alignment import AntiDiagonal, Weights, aligned_positions, alignment_scores
 from seqrev.interpret.attention_kinds import ATTENTION_NAMES, Kind, check_layer_and_head
 from seqrev.model.transformer import AttentionMaps, Transformer
+from seqrev.system.text import shorten_sequence
 from seqrev.task import RuleName, add_special_tokens, apply_rule
 
 MOST_WEIGHTS = 300_000_000  # of all maps of one sequence: 1.2 GB
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Attention:
     """The answer to one sequence, and all attention maps."""
 
@@ -35,6 +36,11 @@ class Attention:
     answer: Hypothesis
     maps: AttentionMaps
     """Tensors without gradient, each with a batch of one."""
+
+    def __repr__(self) -> str:
+        source, output = (shorten_sequence(symbols) for symbols in (self.source, self.answer.output))
+        layers = f"{self.config.encoder_layers} + {self.config.decoder_layers} layers of {self.config.heads} heads"
+        return f"<Attention: {source} → {output} ({self.verdict}); {layers}>"
 
     @property
     def correct(self) -> bool | None:

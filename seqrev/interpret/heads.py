@@ -38,7 +38,7 @@ class Head:
     """Exact match, free-running, without this head."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class HeadReport:
     """All heads of a model."""
 
@@ -49,6 +49,10 @@ class HeadReport:
     exact_match: float
     """On these, with every head."""
     heads: list[Head]
+
+    def __repr__(self) -> str:
+        seen = f"{len(self.heads)} heads over {self.sequences:,} sequences"
+        return f"<HeadReport: {seen}; exact match with all of them {self.exact_match:.4f}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -21,13 +21,14 @@ from seqrev.interpret.alignment import AntiDiagonal, Weights, aligned_positions,
 from seqrev.model.tensors import to_tensors
 from seqrev.model.transformer import Transformer
 from seqrev.system.files import atomic_write, make_folder, read_regular, storage_errors
+from seqrev.system.text import shorten_sequence
 from seqrev.task import RuleName, apply_rule
 
 LARGEST_FILE = 100_000_000  # bytes
 PREFERRED_LENGTH, LONGEST = 10, 100  # symbols of the sequence: at most, if there is one so short; in no case more
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AttentionSnapshot:
     """What was saved at one step."""
 
@@ -41,6 +42,9 @@ class AttentionSnapshot:
     """Cross-attention while the right answer is given (teacher-forced), ``[layer, head, tgt, src]``."""
     rule: RuleName
     """By which it is right."""
+
+    def __repr__(self) -> str:
+        return f"<AttentionSnapshot: step {self.step:,}, loss {self.loss:#.2g}, of {shorten_sequence(self.source)}>"
 
     @property
     def alignment(self) -> list[int]:

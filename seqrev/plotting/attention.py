@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from textwrap import shorten
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,6 +13,7 @@ from seqrev.interpret.snapshots import AttentionSnapshot
 from seqrev.plotting.heatmaps import LabelledMap, Map, attention_figure, axis_labels, snapshots_figure
 from seqrev.plotting.page import attention_page
 from seqrev.plotting.style import Theme, ThemeName, find_theme
+from seqrev.system.text import shorten_sequence
 from seqrev.task import alignment_name
 
 VISIBLE = 0.05  # a change of a weight that is seen in its colour
@@ -40,10 +40,9 @@ def draw_attention(
     check_layer_and_head(attention.config, kind, layer, head)
     grid = attention.all_weights(kind)
     shown = layer or len(grid)
-    sequences = (" ".join(map(str, symbols)) for symbols in (attention.source, attention.answer.output))
     title = [
         f"{name}: {ATTENTION_NAMES[kind]}",
-        " → ".join(shorten(sequence, 44, placeholder=" …") for sequence in sequences),
+        " → ".join(map(shorten_sequence, (attention.source, attention.answer.output))),
         f"the answer is {attention.verdict}",
     ]
     if kind == "cross":

@@ -30,7 +30,7 @@ LARGEST_MANIFEST = 100_000  # bytes; one has about seven hundred
 HEADER_PER_TENSOR = 1_000  # bytes that a safetensors header may take for each tensor; 150 are usual
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Checkpoint:
     """A checkpoint with a sound manifest; its files are verified when they are loaded."""
 
@@ -40,6 +40,9 @@ class Checkpoint:
     """``exact_match``, ``token_accuracy``, ``loss`` and more at this step; None where it was saved between validations."""
     files: dict[str, dict[str, Any]]
     sha256: str  # of the manifest, and so of everything in the checkpoint
+
+    def __repr__(self) -> str:
+        return f"<Checkpoint: {self.path}>"
 
     def load(self, name: str, shapes: Shapes) -> dict[str, NDArray[np.float32]]:
         """The float32 tensors of a file; raise ``InputError`` if it is missing, damaged, or does not have these shapes."""

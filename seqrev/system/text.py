@@ -1,6 +1,8 @@
 """Text that holds what a stranger chose, made safe and short enough to be shown, in any encoding."""
 
+import textwrap
 import unicodedata
+from collections.abc import Iterable
 
 IN_ASCII = {
     "→": "->",
@@ -25,6 +27,15 @@ def shorten(value: object, width: int = 24) -> str:
     except (ValueError, RecursionError):  # Python prints no whole number of more than 4,300 digits, and no deep nesting
         text = f"a {type(value).__name__} too large to print"
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def shorten_sequence(symbols: Iterable[int], width: int = 44) -> str:
+    """Symbols as they are typed, with what has no room in ``width`` characters left out at the end.
+
+    >>> shorten_sequence([4, 8, 2, 9])
+    '4 8 2 9'
+    """
+    return textwrap.shorten(" ".join(map(str, symbols)), width, placeholder=" …")
 
 
 def printable(text: str) -> str:

@@ -57,6 +57,9 @@ class TrainingState:
         """The same, as a training step calls it."""
         self.optimizer = Adam(self.trained.named_parameters(), config.train.weight_decay)
 
+    def __repr__(self) -> str:
+        return f"<TrainingState: {self.step:,} steps taken, on {self.device}>"
+
     @property
     def validation_is_due(self) -> bool:
         """Whether the model is to be validated before another step is taken."""

@@ -41,7 +41,7 @@ from seqrev.training.state import TrainingState
 from seqrev.training.step import train_step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainingRows:
     """The sequences to train and validate on, as symbols."""
 
@@ -50,6 +50,10 @@ class TrainingRows:
     validation: Sequence[Sequence[int]]
     test: Sequence[Sequence[int]] | None = None
     """For ``Trainer.save``; None: sampled from the configuration. With ``task.rule: pairs``, all three are ``Pairs``."""
+
+    def __repr__(self) -> str:
+        counts = (f"{len(rows):,} {split}" for split, rows in vars(self).items() if rows is not None)
+        return f"<TrainingRows: {', '.join(counts)}>"
 
 
 class Trainer:
