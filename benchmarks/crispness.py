@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from seqrev.api.reverser import Reverser
 from seqrev.config import load_config
 from seqrev.data.families import families
 from seqrev.data.sampling import draw_split
@@ -40,7 +41,7 @@ def measure(changes: list[str], seed: int) -> dict[str, float]:
     trainer = Trainer(load_config(ROOT / "configs" / "small.yaml", changes, seed), device="cpu")
     for _ in trainer:
         pass
-    model, config = trainer.reverser, trainer.config
+    model, config = Reverser.from_trainer(trainer), trainer.config
     test = [row for chunk in draw_split("test", config.data.test, config) for row in chunk]
     mean, *_ = alignment_over(model.model, test)
     wrong = sum(sum(model.evaluate(rows).overall.errors.values()) for _, rows in families(config.task))

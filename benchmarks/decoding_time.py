@@ -12,9 +12,9 @@ import time
 
 import torch
 
+from seqrev.api.reverser import load
 from seqrev.data.sampling import fresh_sequences
 from seqrev.inference.evaluation import evaluate
-from seqrev.reverser import load
 from seqrev.workflows.evaluate import parse_lengths
 
 

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqrev.api.reverser import Reverser, load
 from seqrev.data.sampling import fresh_sequences
 from seqrev.model.tensors import to_tensors
 from seqrev.plotting import export as plots
 from seqrev.plotting.attention import draw_attention
-from seqrev.reverser import Reverser, load
 from seqrev.task import alignment
 
 LENGTHS = (10, 200, 2000)

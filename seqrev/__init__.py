@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seqrev import workflows
+    from seqrev.api.reverser import Reverser, load
     from seqrev.config import Config, load_config
     from seqrev.errors import SeqrevError
-    from seqrev.reverser import Reverser, load
     from seqrev.training.events import Step, Validation
     from seqrev.training.trainer import Trainer
 
@@ -24,12 +24,12 @@ __all__ = ["Config", "Reverser", "SeqrevError", "Step", "Trainer", "Validation",
 
 _MODULES = {
     "Config": "config",
-    "Reverser": "reverser",
+    "Reverser": "api.reverser",
     "SeqrevError": "errors",
     "Step": "training.events",
     "Trainer": "training.trainer",
     "Validation": "training.events",
-    "load": "reverser",
+    "load": "api.reverser",
     "load_config": "config",
 }
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from seqrev.api.reverser import Reverser
 from seqrev.config import load_config
 from seqrev.data.families import families, sequences_up_to
 from seqrev.data.sampling import draw_split, fresh_sequences
 from seqrev.inference.evaluation import evaluate
 from seqrev.interpret.alignment import alignment_over
-from seqrev.reverser import Reverser
 from seqrev.training.events import Validation
 from seqrev.training.trainer import Trainer
 
@@ -22,7 +22,7 @@ def trained(name: str, seed: int, changes: Sequence[str] = ()) -> Reverser:
     trainer = Trainer(load_config(CONFIGS / name, changes, seed), device="cpu")
     for _ in trainer:
         pass
-    return trainer.reverser
+    return Reverser.from_trainer(trainer)
 
 
 @pytest.mark.parametrize("seed", range(5))

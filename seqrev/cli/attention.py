@@ -22,9 +22,9 @@ from seqrev.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from seqrev.api.reverser import Reverser
     from seqrev.interpret.attention import Attention
     from seqrev.interpret.heads import HeadReport
-    from seqrev.reverser import Reverser
     from seqrev.workflows.attention import View
 
 Kind = Literal["cross", "encoder", "decoder"]

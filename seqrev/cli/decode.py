@@ -15,7 +15,7 @@ from seqrev.errors import InputError, UsageError
 from seqrev.system.files import open_regular
 
 if TYPE_CHECKING:
-    from seqrev.reverser import Reverser
+    from seqrev.api.reverser import Reverser
 
 LINES_AT_ONCE = 1_024
 EXPECTED = "a file with one sequence a line"

@@ -15,7 +15,7 @@ from seqrev.task import BOS, EOS, FIRST_SYMBOL, PAD, RuleName, alignment_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from seqrev.reverser import Reverser
+    from seqrev.api.reverser import Reverser
 
 HELP = "seqrev evaluate --help"
 SYMBOLS_SHOWN = 40  # of a mistake

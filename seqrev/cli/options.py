@@ -11,7 +11,7 @@ from seqrev.errors import UsageError
 from seqrev.inference import LARGEST_BEAM
 
 if TYPE_CHECKING:
-    from seqrev.reverser import Reverser
+    from seqrev.api.reverser import Reverser
     from seqrev.runs.folders import Run
 
 ConfigFile = Annotated[Path | None, Option(metavar="FILE", help="A YAML file, or one of small, fast, extrapolate, base.")]
@@ -64,7 +64,7 @@ def load_model(spec: str | None, runs_dir: Path | None, device: str, console: Co
 
     run = find_trained(spec, runs_dir, Run.has_checkpoint, "a usable checkpoint", console)
 
-    from seqrev.reverser import load  # which imports PyTorch: a run that is not there is told at once
+    from seqrev.api.reverser import load  # which imports PyTorch: a run that is not there is told at once
 
     model = load(run, device)
     for problem in model.problems:

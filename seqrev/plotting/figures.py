@@ -1,5 +1,6 @@
 """Figures that are drawn in a theme over Matplotlib's own defaults, whatever a user's settings say."""
 
+import io
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import wraps
@@ -12,6 +13,7 @@ from matplotlib.transforms import Bbox
 
 from seqrev.plotting.style import Theme, ThemeName, find_theme
 
+PIXELS, SHOWN_PIXELS = 160, 96  # per inch, of a picture in a notebook: of its file, and on the page
 P = ParamSpec("P")
 _DEFAULTS: dict[Any, Any] = {name: value for name, value in dict.items(matplotlib.rcParamsDefault) if name != "backend"}
 
@@ -38,6 +40,21 @@ class ThemedFigure(Figure):
         """As that of ``Figure``."""
         with applied(self.theme):
             super().savefig(*args, **options)
+
+    def __repr__(self) -> str:
+        width, height = self.get_size_inches()
+        return f"<{type(self).__name__}: {width:.1f} x {height:.1f} inches>"
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        return notebook_png(self)
+
+
+def notebook_png(figure: Figure) -> tuple[bytes, dict[str, int]]:
+    """A figure as a notebook shows it: a PNG, and its size on the page, smaller so that it is sharp on a fine screen."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=PIXELS)
+    width, height = (round(SHOWN_PIXELS * inches) for inches in figure.get_size_inches())
+    return buffer.getvalue(), {"width": width, "height": height}
 
 
 def applied(theme: Theme) -> AbstractContextManager[None]:

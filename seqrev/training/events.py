@@ -48,4 +48,13 @@ class Validation:
 
 
 Event = Step | Validation
+
+
+def to_row(event: Event) -> dict[str, Any]:
+    """An event as a line of ``metrics.jsonl``."""
+    if isinstance(event, Validation):
+        return {"event": "validation", **event.to_dict()}
+    return {"event": "train", **vars(event)}
+
+
 SCORED = 64  # validation sequences whose attention is scored; scoring all would take as long as answering them

@@ -10,7 +10,7 @@ from seqrev.interpret.snapshots import is_snapshot_step, save_snapshot
 from seqrev.runs.checkpoints import save_checkpoint
 from seqrev.runs.folders import Run
 from seqrev.runs.metrics import MetricsWriter
-from seqrev.training.events import Event, Validation
+from seqrev.training.events import Event, Validation, to_row
 from seqrev.training.schedule import is_logged
 from seqrev.training.state import TrainingState
 
@@ -50,10 +50,8 @@ class RunRecorder:
 
     def append(self, event: Event) -> None:
         """Write an event to ``metrics.jsonl``, if it is one that is logged."""
-        if isinstance(event, Validation):
-            self._metrics.append(event="validation", **event.to_dict())
-        elif is_logged(event.step, self._state.config.train):
-            self._metrics.append(event="train", **vars(event))
+        if isinstance(event, Validation) or is_logged(event.step, self._state.config.train):
+            self._metrics.append(**to_row(event))
 
     def save(self, validation: Validation | None = None) -> None:
         """Commit a checkpoint of the state, with its validation if it was just made; not the same one twice."""

@@ -4,7 +4,6 @@ Step ``i`` is a pure function of (configuration, seed, ``i``) and of the state b
 its dropout depend on nothing else. A training that is stopped and continued is therefore the same training.
 """
 
-import copy
 import math
 import time
 from collections.abc import Sequence
@@ -28,7 +27,6 @@ from seqrev.inference.teacher_forcing import teacher_forced
 from seqrev.interpret.alignment import alignment_over
 from seqrev.interpret.snapshots import watched
 from seqrev.model.transformer import Transformer
-from seqrev.reverser import Reverser
 from seqrev.runs.folders import Run, open_run
 from seqrev.runs.record import now
 from seqrev.system.devices import choose_device
@@ -62,7 +60,7 @@ class Trainer:
     >>> trainer = Trainer(Config())  # doctest: +SKIP
     >>> for event in trainer:  # doctest: +SKIP
     ...     print(event)
-    >>> trainer.reverser.reverse([4, 8, 2, 9])  # doctest: +SKIP
+    >>> Reverser.from_trainer(trainer).reverse([4, 8, 2, 9])  # doctest: +SKIP
     >>> trainer.save("runs")  # doctest: +SKIP
 
     A loop that is broken off goes on where it was with the next ``for``. The state is consistent at every event.
@@ -109,11 +107,6 @@ class Trainer:
     def trained(self) -> Transformer:
         """The model that takes the steps: hooks on a training go there. Without ``train.ema_decay``, it is ``model``."""
         return self.state.trained
-
-    @property
-    def reverser(self) -> Reverser:
-        """A copy of the model as it is now, ready to answer."""
-        return Reverser(self.config, copy.deepcopy(self.state.model).eval())
 
     def __iter__(self) -> "Trainer":
         return self

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seqrev.api.reverser import Reverser
 from seqrev.data.dataset import load_split
 from seqrev.data.sequences import example
 from seqrev.interpret.alignment import AntiDiagonal
@@ -13,7 +14,6 @@ from seqrev.interpret.heads import HeadReport, report_heads
 from seqrev.interpret.snapshots import AttentionSnapshot, load_snapshots
 from seqrev.plotting.attention import draw_attention, draw_page, draw_snapshot, draw_strip
 from seqrev.plotting.export import FORMATS, check_format, save_animation, save_arrays, save_figure, save_page
-from seqrev.reverser import Reverser
 from seqrev.runs.folders import Run
 from seqrev.system.threads import limit_threads
 from seqrev.workflows.evaluate import run_of

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from seqrev.api.reverser import Reverser
 from seqrev.config import TaskConfig
 from seqrev.data.dataset import load_split
 from seqrev.data.families import FAMILIES, count_up_to, families, sequences_up_to
@@ -19,7 +20,6 @@ from seqrev.inference.batching import Sources
 from seqrev.inference.evaluation import KEPT_MISTAKES, Evaluation, Protocol
 from seqrev.inference.evaluation import evaluate as evaluate_model
 from seqrev.interpret.alignment import alignment_over
-from seqrev.reverser import Reverser
 from seqrev.runs.folders import PRETRAINED, Run
 from seqrev.system.files import is_folder, write_json
 from seqrev.system.text import shorten

@@ -8,9 +8,9 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from seqrev.api.reverser import Reverser, load
 from seqrev.data.sampling import fresh_sequences
 from seqrev.errors import InputError, TrainingError
-from seqrev.reverser import Reverser, load
 from seqrev.runs.folders import default_runs_dir
 from seqrev.system.files import atomic_write, read_regular, storage_errors
 from seqrev.training.state import check_fits

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from seqrev.api.reverser import load
 from seqrev.cli.decode import LINES_AT_ONCE
-from seqrev.reverser import load
 from seqrev.runs.folders import Run
 from tests.helpers import Cli, assert_refused, child_environment, run_process
 

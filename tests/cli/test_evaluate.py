@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from seqrev.api.reverser import load
 from seqrev.cli.evaluate import _shorten
 from seqrev.data.sampling import fresh_sequences
 from seqrev.inference.evaluation import evaluate
 from seqrev.plotting import curves as curves_module
 from seqrev.plotting.curves import Curve
-from seqrev.reverser import load
 from seqrev.runs.checkpoints import best_first
 from seqrev.runs.folders import Run
 from tests.helpers import Cli, assert_refused

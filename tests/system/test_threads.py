@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from seqrev.api.reverser import Reverser, load
 from seqrev.cli import main
-from seqrev.reverser import Reverser, load
 from seqrev.runs.folders import Run
 from seqrev.system.threads import limit_threads
 from seqrev.training.trainer import Trainer

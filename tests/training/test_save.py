@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from seqrev.api.reverser import Reverser, load
 from seqrev.config import Config
 from seqrev.data.dataset import load_split
 from seqrev.data.splits import split_of
 from seqrev.errors import InputError, UsageError
 from seqrev.interpret.snapshots import load_snapshots
-from seqrev.reverser import load
 from seqrev.runs.checkpoints import newest_first
 from seqrev.runs.folders import Run
 from seqrev.runs.metrics import read_metrics
@@ -60,10 +60,10 @@ def test_the_commands_read_it(cli: Cli) -> None:
     assert evaluated.code == 0, evaluated.err
     test = load_split(run.data, "test", run.config())
     assert evaluated.document["sequences"] == 30
-    assert evaluated.document["exact_match"] == trainer.reverser.evaluate(test).overall.exact_match
+    assert evaluated.document["exact_match"] == Reverser.from_trainer(trainer).evaluate(test).overall.exact_match
     decoded = cli("decode", "--run", "1", "4", "2", "1", "--json")
     assert decoded.code == 0, decoded.err
-    assert json.loads(decoded.out)["output"] == trainer.reverser.reverse([4, 2, 1])
+    assert json.loads(decoded.out)["output"] == Reverser.from_trainer(trainer).reverse([4, 2, 1])
     drawn = cli("attention", "--run", "latest", "4", "2", "1", "--out", "map.png")
     assert drawn.code == 0, drawn.err
     assert Path("map.png").read_bytes().startswith(b"\x89PNG")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from seqrev.api.reverser import Reverser
 from seqrev.errors import UsageError
 from seqrev.inference.evaluation import evaluate
 from seqrev.training.events import Event, Step, Validation
@@ -125,7 +126,7 @@ def test_a_loop_that_is_broken_off_goes_on(rows: TrainingRows) -> None:
     events: list[Event] = []
     for count in (1, 3, 0, 4):
         events += islice(broken, count)
-        broken.reverser.decode([[1, 2], [0]])  # what is asked in between changes nothing
+        Reverser.from_trainer(broken).decode([[1, 2], [0]])  # what is asked in between changes nothing
     events += list(broken)
     assert events == expected
     assert same(weights_of(broken.state), weights_of(whole.state))
@@ -167,7 +168,7 @@ def test_a_trainer_says_how_far_it_is() -> None:
 def test_the_model_answers_at_any_step() -> None:
     training = trainer()
     for event in islice(training, 2):
-        reverser = training.reverser
+        reverser = Reverser.from_trainer(training)
         assert training.model is training.state.model
         assert not reverser.model.training
         (answer,) = reverser.decode([[1, 2]])
@@ -175,8 +176,8 @@ def test_the_model_answers_at_any_step() -> None:
         assert reverser.attention([1, 2]).answer.output == answer.output
         assert reverser.evaluate(ROWS.validation).overall.sequences == 4
         assert training.state.step == event.step
-    assert repr(training.reverser) == "<Reverser: not saved; 4 symbols, trained on lengths 1 to 3>"
-    assert training.reverser.run is None
+    assert repr(Reverser.from_trainer(training)) == "<Reverser: not saved; 4 symbols, trained on lengths 1 to 3>"
+    assert Reverser.from_trainer(training).run is None
 
 
 def test_hooks_on_the_trained_model_see_every_step() -> None:
@@ -207,7 +208,7 @@ def test_a_tiny_task_is_learned() -> None:
     assert isinstance(last, Validation)
     assert last.loss < 0.1
     assert last.exact_match == last.token_accuracy == 1.0
-    assert training.reverser.reverse([1, 2]) == [2, 1]
+    assert Reverser.from_trainer(training).reverse([1, 2]) == [2, 1]
 
 
 def test_a_dataset_that_cannot_be_drawn_is_refused() -> None:
@@ -223,7 +224,7 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 def test_a_reverser_stays_as_it_was_while_training_goes_on() -> None:
     training = trainer(train__steps=4, model__dropout=0.5)
     next(training)
-    reverser = training.reverser
+    reverser = Reverser.from_trainer(training)
     before = {name: weight.clone() for name, weight in reverser.model.named_parameters()}
     next(training)
     assert training.model.training

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seqrev.api.reverser import Reverser, load
 from seqrev.data.dataset import load_split
 from seqrev.errors import InputError, UsageError
 from seqrev.interpret.heads import report_heads
 from seqrev.interpret.snapshots import load_snapshots
-from seqrev.reverser import Reverser, load
 from seqrev.runs.folders import Run
 from seqrev.workflows.attention import View, draw, draw_over_time, held_out_example, report
 

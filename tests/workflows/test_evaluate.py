@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from seqrev.api.reverser import Reverser, load
 from seqrev.data.dataset import load_split
 from seqrev.data.families import families
 from seqrev.data.sampling import fresh_sequences
 from seqrev.errors import InputError, UsageError
 from seqrev.inference.evaluation import Protocol
 from seqrev.interpret.alignment import alignment_over
-from seqrev.reverser import Reverser, load
 from seqrev.runs.folders import Run
 from seqrev.workflows.evaluate import EvaluationSet, evaluate, parse_lengths
 

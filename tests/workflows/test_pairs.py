@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from seqrev.api.reverser import Reverser, load
 from seqrev.config import load_config
 from seqrev.data.dataset import load_split
 from seqrev.data.sequences import Pairs, answers_to
@@ -18,7 +19,6 @@ from seqrev.inference.evaluation import evaluate
 from seqrev.inference.search import decode
 from seqrev.inference.teacher_forcing import teacher_forced
 from seqrev.model.transformer import Transformer
-from seqrev.reverser import load
 from seqrev.runs.folders import Run
 from seqrev.task import RuleName, apply_rule
 from seqrev.training.events import Validation
@@ -174,4 +174,4 @@ def test_repeat_is_learned() -> None:
     *_, last = trainer
     assert isinstance(last, Validation)
     assert last.exact_match >= 0.6
-    assert trainer.reverser.reverse([2, 0, 1]) == [2, 2, 0, 0, 1, 1]
+    assert Reverser.from_trainer(trainer).reverse([2, 0, 1]) == [2, 2, 0, 0, 1, 1]

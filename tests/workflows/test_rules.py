@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqrev.reverser import load
+from seqrev.api.reverser import load
 from seqrev.runs.folders import Run
 from seqrev.task import RuleName, alignment, apply_rule
 from seqrev.workflows.attention import draw_over_time

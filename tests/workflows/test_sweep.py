@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 
 import pytest
 
+from seqrev.api.reverser import Reverser, load
 from seqrev.data.sampling import fresh_sequences
 from seqrev.errors import InputError, TrainingError
 from seqrev.plotting import export
-from seqrev.reverser import Reverser, load
 from seqrev.runs.folders import Run
 from seqrev.system.signals import Interrupted, StopRequest
 from seqrev.workflows import sweep as workflow

@@ -11,12 +11,12 @@ import pytest
 from torch import Tensor
 from torch.nn import Module
 
+from seqrev.api.reverser import load
 from seqrev.config import Config
 from seqrev.data.dataset import load_split
 from seqrev.errors import InputError, TrainingError, UsageError
 from seqrev.interpret.alignment import alignment_over
 from seqrev.interpret.snapshots import load_snapshots
-from seqrev.reverser import load
 from seqrev.runs.checkpoints import list_checkpoints
 from seqrev.runs.folders import Run
 from seqrev.runs.metrics import read_metrics

@@ -7,7 +7,7 @@ from unittest import mock
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from seqrev import reverser
+from seqrev.api import reverser
 from seqrev.runs.folders import Run
 from tests.helpers import run_main
 from tests.helpers import settings as options

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import seqrev
+from seqrev.api.reverser import Reverser, load
 from seqrev.data.dataset import load_split
 from seqrev.data.sequences import Pairs
 from seqrev.errors import InputError, UsageError
@@ -14,12 +15,12 @@ from seqrev.inference import LARGEST_BEAM
 from seqrev.inference.evaluation import Evaluation, Protocol, evaluate
 from seqrev.interpret.heads import report_heads
 from seqrev.interpret.snapshots import load_snapshots
-from seqrev.reverser import Reverser, load
 from seqrev.runs.checkpoints import best_first, list_checkpoints, newest_first, save_checkpoint
 from seqrev.runs.folders import Run
+from seqrev.runs.metrics import read_metrics
 from seqrev.training.state import checkpoint_shapes
 from seqrev.training.trainer import Trainer, TrainingRows
-from tests.helpers import flip_byte
+from tests.helpers import flip_byte, tiny_config
 
 
 def test_a_run_is_loaded_by_folder_text_or_object(trained_run: Run) -> None:
@@ -179,6 +180,71 @@ def test_every_public_object_says_in_one_short_line_what_it_is(trained_run: Run)
         assert text.startswith(start)
         assert "\n" not in text
         assert len(text) < 200 + len(str(trained_run.path))
+
+
+def test_ablated_heads_are_missing_in_every_call_until_the_end(trained_run: Run) -> None:
+    model = load(trained_run, "cpu")
+    rows = load_split(trained_run.data, "test", model.config)
+    whole, before = model.evaluate(rows), {name: value.clone() for name, value in model.model.state_dict().items()}
+    with model.ablate("cross.1.1", "cross.1.2") as same:
+        assert same is model
+        without = model.evaluate(rows)
+        assert without.overall.exact_match < whole.overall.exact_match
+        assert model.decode([[1, 2, 3]]) == [model.attention([1, 2, 3]).answer]
+        with model.ablate("cross.1.1"):
+            assert model.evaluate(rows) == without
+        assert model.evaluate(rows) == without
+    assert model.evaluate(rows) == whole
+    assert all(value.equal(before[name]) for name, value in model.model.state_dict().items())
+    with model.ablate():
+        assert model.evaluate(rows) == whole
+
+
+@pytest.mark.parametrize(
+    "head", ["cross.2.1", "cross.1.3", "cross.1.0", "cross.1", "cros.1.1", "cross.1.1.1", "", 3, "cross.1.²"]
+)
+def test_a_head_that_is_not_there_is_refused_and_nothing_stays_changed(trained_run: Run, head: Any) -> None:
+    model = load(trained_run, "cpu")
+    before = {name: value.clone() for name, value in model.model.state_dict().items()}
+    with pytest.raises(UsageError) as caught, model.ablate("decoder.1.1", head):
+        pass
+    assert caught.value.hint
+    assert all(value.equal(before[name]) for name, value in model.model.state_dict().items())
+
+
+def test_the_history_of_a_run_is_its_metrics_and_can_be_drawn(trained_run: Run) -> None:
+    model = load(trained_run, "cpu")
+    rows = list(read_metrics(trained_run.metrics))
+    assert model.history["step"].tolist() == [row["step"] for row in rows]
+    assert str(trained_run) in model.plot_loss().get_suptitle()
+    alone = Reverser(model.config, model.model)
+    assert len(alone.history) == 0
+    with pytest.raises(InputError, match="Nothing is known"):
+        alone.plot_loss()
+
+
+def test_a_model_of_a_trainer_has_its_history_and_can_be_saved(tmp_path: Path) -> None:
+    trainer = Trainer(tiny_config("train.steps=12", "train.validate_every=6"), device="cpu")
+    early = Reverser.from_trainer(trainer)
+    events = list(trainer)
+    model = Reverser.from_trainer(trainer)
+    assert len(early.history) == 0
+    assert model.history["step"].tolist() == [event.step for event in events]
+    assert model.plot_loss().axes
+    run = model.save(tmp_path)
+    assert run.path == tmp_path / "001"
+    assert model.save() is run
+    assert repr(model).startswith(f"<Reverser: {run}, step 12; ")
+    assert load(run, "cpu").decode([[1, 2, 3], [4]]) == model.decode([[1, 2, 3], [4]])
+    with pytest.raises(UsageError, match="has gone on"):
+        early.save(tmp_path)
+    with pytest.raises(UsageError, match="does not come from a training"):
+        Reverser(model.config, model.model).save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["001"]
+
+
+def test_a_loaded_model_is_saved_already(trained_run: Run) -> None:
+    assert load(trained_run, "cpu").save() is trained_run
 
 
 def test_the_best_checkpoint_is_loaded_and_not_the_newest(own_run: Run) -> None:

@@ -1,0 +1,1 @@
+"""What Python and notebooks begin with: ``seqrev.train``, ``seqrev.load``, and what they give."""

@@ -1,0 +1,79 @@
+"""What was seen of one sequence, ready to be shown: as a picture, or as a page to explore."""
+
+import html
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seqrev.interpret.attention import Attention
+from seqrev.interpret.attention_kinds import Kind, check_layer_and_head
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from seqrev.plotting.style import Theme, ThemeName
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SeenAttention(Attention):
+    """The answer of a model to one sequence, and where every layer and head looked; a notebook shows the picture."""
+
+    name: str = "a model"
+    """Of the model, in titles."""
+
+    def plot(
+        self,
+        kind: Kind = "cross",
+        layer: int | None = None,
+        head: int | None = None,
+        guide: bool = True,
+        *,
+        theme: "Theme | ThemeName" = "paper",
+    ) -> "Figure":
+        """A Matplotlib figure: the head mean of the last layer, large, above every head of every layer.
+
+        A ``layer``, counted from 1, is drawn without the others, and a ``head`` alone. The ``guide`` frames the cells where
+        a perfect model would look. ``theme``: ``paper``, ``slide`` or ``dark``.
+
+        Raises:
+            UsageError: there is no such kind, layer, head or theme.
+        """
+        from seqrev.plotting.attention import draw_attention  # Matplotlib: whoever only computes need not wait for it
+
+        return draw_attention(self, self.name, kind, layer, head, guide, theme=theme)
+
+    def page(self, kind: Kind = "cross", layer: int | None = None, head: int | None = None) -> "Page":
+        """An interactive page, HTML that needs no network, which begins with this kind, layer and head.
+
+        Raises:
+            UsageError: there is no such kind, layer or head; or the extra that a page takes is not installed.
+        """
+        from seqrev.plotting.attention import draw_page
+
+        check_layer_and_head(self.config, kind, layer, head)
+        return Page(draw_page(self, self.name, kind, layer, head))
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        from seqrev.plotting.figures import notebook_png
+
+        return notebook_png(self.plot())
+
+
+class Page(str):
+    """A page of HTML; a notebook shows the page itself."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<Page: {len(self):,} characters of HTML; save it with .save('map.html')>"
+
+    def save(self, path: str | Path) -> Path:
+        """Write it to a file that ends in ``.html``; errors as those of ``seqrev.plotting.export``."""
+        from seqrev.plotting.export import save_page
+
+        save_page(self, Path(path))
+        return Path(path)
+
+    def _repr_html_(self) -> str:
+        """In a frame of its own, where neither its style nor its script meets those of the notebook."""
+        return f'<iframe srcdoc="{html.escape(self)}" style="width: 100%; height: 46em; border: 0"></iframe>'

@@ -1,0 +1,209 @@
+"""A trained model that answers: load it from a run, or take it from a training.
+
+>>> model = load("runs/001")  # doctest: +SKIP
+>>> model.reverse([4, 8, 2, 9])  # doctest: +SKIP
+[9, 2, 8, 4]
+"""
+
+import copy
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqrev.api.attention import SeenAttention
+from seqrev.api.history import as_table
+from seqrev.api.symbols import Symbols, as_lists
+from seqrev.config import Config
+from seqrev.errors import InputError, UsageError
+from seqrev.inference.batching import Sources
+from seqrev.inference.evaluation import Evaluation, Protocol, evaluate
+from seqrev.inference.search import Hypothesis, decode
+from seqrev.interpret.attention import record_attention
+from seqrev.interpret.attention_kinds import parse_head
+from seqrev.interpret.heads import ablate_head
+from seqrev.model.transformer import Transformer
+from seqrev.model.weights import load_weights, weight_shapes
+from seqrev.runs.checkpoints import Checkpoint, best_first, largest_file
+from seqrev.runs.folders import Run, find_run
+from seqrev.runs.metrics import read_metrics
+from seqrev.system.devices import choose_device
+from seqrev.system.resources import check_memory
+from seqrev.system.threads import limit_threads
+from seqrev.task import alignment_name, check_sequence, vocabulary_size
+from seqrev.training.events import Event, to_row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from seqrev.plotting.style import Theme, ThemeName
+    from seqrev.training.trainer import Trainer  # with the optimizer, for which nobody who only asks need wait
+
+
+@dataclass(eq=False, repr=False)
+class Reverser:
+    """A trained model, ready to answer.
+
+    A sequence is a list, an array or a tensor of symbols. Every method refuses one that is empty, a symbol out of range,
+    more symbols than the model can take, and a beam below 1 or above 1,000, with a ``UsageError``. A beam of 1 is greedy
+    decoding. All compute with the threads that the run was trained with
+    (``train.threads``); those of the caller are the same afterwards.
+    """
+
+    config: Config
+    """What it was trained with."""
+    model: Transformer
+    """In evaluation mode."""
+    run: Run | None = None
+    """Where it comes from."""
+    checkpoint: Checkpoint | None = None
+    """Of that run."""
+    problems: list[str] = field(default_factory=list)
+    """What was wrong with better checkpoints that had to be passed over."""
+    trainer: "Trainer | None" = None
+    """That trained it, if it comes from a training in this process."""
+    events: tuple[Event, ...] = ()
+    """Of that training, up to this model."""
+
+    @classmethod
+    def from_trainer(cls, trainer: "Trainer") -> "Reverser":
+        """A copy of a trainer's model as it is now; the trainer may go on."""
+        return cls(trainer.config, copy.deepcopy(trainer.model).eval(), trainer=trainer, events=tuple(trainer.history))
+
+    def __repr__(self) -> str:
+        origin = f"{self.run}, step {self.checkpoint.step}" if self.run and self.checkpoint else "not saved"
+        task = self.config.task
+        return f"<Reverser: {origin}; {task.symbols} symbols, trained on lengths {task.min_length} to {task.max_length}>"
+
+    @property
+    def longest_source(self) -> int:
+        """Symbols in the longest sequence that the model takes."""
+        return self.model.longest_source
+
+    def reverse(self, sequence: Symbols) -> list[int]:
+        """What the model answers to one sequence of symbols; it may be wrong."""
+        return self.decode([sequence])[0].output
+
+    def decode(self, sequences: Iterable[Symbols], beam: int = 1) -> list[Hypothesis]:
+        """Answers with their log-probabilities, in order."""
+        sources = self._sources(sequences)
+        with limit_threads(self.config.train.threads):
+            return decode(self.model, sources, beam)
+
+    def evaluate(self, sequences: Iterable[Symbols], beam: int = 1, protocol: Protocol = "free") -> Evaluation:
+        """Count what the model gets exactly right; ``protocol`` as in ``seqrev.inference.evaluation.evaluate``."""
+        sources = self._sources(sequences)
+        with limit_threads(self.config.train.threads):
+            return evaluate(self.model, sources, beam, protocol)
+
+    def attention(self, sequence: Symbols, beam: int = 1) -> SeenAttention:
+        """The answer to one sequence, and where every layer and head looked.
+
+        Raises:
+            UsageError: also where the maps would take too much memory.
+        """
+        (source,) = self._sources([sequence])
+        with limit_threads(self.config.train.threads):
+            seen = record_attention(self.model, source, beam)
+        return SeenAttention(**vars(seen), name=str(self.run or "a model"))
+
+    @contextmanager
+    def ablate(self, *heads: str) -> Iterator["Reverser"]:
+        """Answer without these heads, inside of ``with``: what they add to the residual stream is zero.
+
+        >>> with model.ablate("cross.2.1", "decoder.1.3"):  # doctest: +SKIP
+        ...     model.evaluate(sequences)
+
+        A head is named by its kind (``cross``, ``encoder`` or ``decoder``), its layer and its number, from 1. The weights
+        change for all who use this model meanwhile, other threads among them, and are the same as before afterwards.
+
+        Raises:
+            UsageError: there is no such head.
+        """
+        with ExitStack() as stack:
+            for kind, layer, head in map(parse_head, heads):
+                stack.enter_context(ablate_head(self.model, kind, layer, head))
+            yield self
+
+    @property
+    def history(self) -> Any:
+        """The events of its training: a pandas ``DataFrame``, or without pandas a ``seqrev.api.history.Table``.
+
+        Rows are steps and validations, columns what ``metrics.jsonl`` has. Of a run, these are the steps that were logged
+        (``train.log_every``); of a training in this process, all of them.
+        """
+        return as_table(self._rows())
+
+    def plot_loss(self, *, theme: "Theme | ThemeName" = "paper") -> "Figure":
+        """A Matplotlib figure of its training: losses, exact match, anti-diagonal and learning rate over the steps.
+
+        Raises:
+            InputError: nothing is known of its training, or ``metrics.jsonl`` is damaged.
+        """
+        from seqrev.plotting.curves import training_curves
+
+        rows = self._rows()
+        if not rows:
+            raise InputError("Nothing is known of the training of this model.", 'seqrev.load("runs/001")')
+        title = f"Training of {self.run or 'a model'}"
+        return training_curves(rows, title, alignment_name(self.config.task.rule), theme=theme)
+
+    def save(self, runs_dir: str | Path | None = None) -> Run:
+        """The run that it is in; if it is in none yet, a new one, as ``Trainer.save`` writes it.
+
+        Raises:
+            UsageError: it does not come from a training, or the trainer has gone on since; and as ``Trainer.save``.
+        """
+        if self.run is None:
+            if self.trainer is None:
+                raise UsageError("This model does not come from a training, whose run could be saved.", "trainer.save()")
+            if len(self.trainer.history) != len(self.events):
+                raise UsageError("The trainer has gone on since this model was taken from it.", "trainer.save()")
+            self.run = self.trainer.save(runs_dir)
+            self.checkpoint = best_first(self.run.checkpoints)[0]
+        return self.run
+
+    def _rows(self) -> list[dict[str, Any]]:
+        if self.events:
+            return [to_row(event) for event in self.events if event.loss == event.loss]  # NaN, which was not read, is not
+        return [] if self.run is None else list(read_metrics(self.run.metrics))
+
+    def _sources(self, sequences: Iterable[Symbols]) -> Sources:
+        """The sequences as lists, if the model takes them."""
+        sources = as_lists(sequences)
+        for source in sources:
+            check_sequence(source, self.config.task.symbols, self.longest_source)
+        return sources
+
+
+def load(run: str | Path | Run, device: str = "auto") -> Reverser:
+    """The best checkpoint of a run (highest exact match, then lowest validation loss), in evaluation mode.
+
+    A damaged one is passed over for the next best. ``run``: a folder, a number, or ``latest``; ``device``: ``auto``,
+    ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        InputError: no such run, or no checkpoint in it can be used.
+        UsageError: the device is not there, or the model does not fit in memory.
+    """
+    if not isinstance(run, Run):
+        run = find_run(str(run), None, Run.has_checkpoint, "a checkpoint")
+    else:
+        run.check()
+    config = run.config()
+    target = choose_device(device)
+    vocabulary = vocabulary_size(config.task.symbols)
+    shapes = weight_shapes(config.model, vocabulary)
+    check_memory(2 * largest_file(shapes), f"The model of {run}")  # the file, and the model
+    problems: list[str] = []
+    for checkpoint in best_first(run.checkpoints, problems):
+        try:
+            weights = checkpoint.load("model", shapes)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        model = Transformer(config.model, vocabulary, config.task.rule, config.task.max_answer)
+        load_weights(model, weights)
+        return Reverser(config, model.to(target).eval(), run, checkpoint, problems)
+    raise InputError(" ".join([f"No checkpoint of {run} can be used.", *problems]), f"seqrev train --run {run}")
