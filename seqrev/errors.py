@@ -49,6 +49,10 @@ class TrainingError(SeqrevError):
 class PictureError(SeqrevError):
     """A picture that cannot be drawn here; what was computed is there all the same."""
 
+    usual_hint = (
+        "the same command with MPLCONFIGDIR=FOLDER before it, a folder that can be written; or reinstall matplotlib"
+    )
+
 
 class StorageError(SeqrevError):
     """The disk refused to keep something: it is full, failing or read-only. What was there before is still there."""

@@ -2,6 +2,8 @@
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,11 +17,13 @@ from seqrev.cli.options import (
     Json,
     RunsDir,
     RunSpec,
+    Theme,
     find_trained,
     load_model,
     parse_symbols,
     refuse_together,
 )
+from seqrev.errors import SeqrevError
 
 if TYPE_CHECKING:
     from seqrev.api.reverser import Reverser
@@ -58,6 +62,7 @@ def command(
         bool, Option("--over-time", help="How it was learned: a .gif, or a strip as .png, .svg or .pdf.")
     ] = False,
     report: Annotated[bool, Option("--report", help="A table of what every head does, over the test split.")] = False,
+    theme: Theme = "paper",
     beam: Beam = 1,
     device: Device = "auto",
     runs_dir: RunsDir = None,
@@ -70,12 +75,15 @@ def command(
     of_one_map: dict[str, object] = {"a sequence": sequence or None, "--arrays": arrays, "--text": text, "--ascii": ascii_}
     of_one_map |= {"--beam": beam > 1, "--type": type_ != "cross"}
     of_a_picture: dict[str, object] = {"--out": out, "--layer": layer, "--head": head, "--no-guide": no_guide}
+    of_a_picture["--theme"] = theme != "paper"
     for name, value in of_one_map.items():
         refuse_together("seqrev attention --help", {"--over-time": over_time, "--report": report, name: value})
     for name, value in of_a_picture.items():
         refuse_together("seqrev attention --report", {"--report": report, name: value})
+    page = out is not None and out.suffix.lower() == ".html"
+    refuse_together("seqrev attention --out map.png --theme slide", {"--theme": of_a_picture["--theme"], "a page": page})
     console = Console(json)
-    options: dict[str, Any] = {"kind": type_, "layer": layer, "head": head, "guide": not no_guide}
+    options: dict[str, Any] = {"kind": type_, "layer": layer, "head": head, "guide": not no_guide, "theme": theme}
     if over_time:
         _draw_over_time(console, run, runs_dir, options, out)
         return
@@ -88,14 +96,16 @@ def command(
         return
     view = workflow.View(**options)
     symbols = parse_symbols(sequence, model) if sequence else None
-    attention, path = workflow.draw(model, symbols, view, beam, out, arrays)
+    attention = workflow.look(model, symbols, view, beam, out, arrays)
     if len(attention.source) > model.config.task.max_length:
         console.note(LONGER.format(model.config.task.max_length))
     console.data(f"source  {' '.join(map(str, attention.source))}")
     console.data(f"output  {' '.join(map(str, attention.answer.output))} ({attention.verdict})")
     if text or ascii_ or sys.stdout.isatty():
         _print_map(console, attention, view, ascii_)
-    _print_scores(console, attention, model, view, path)
+    found = _print_scores(console, attention, model, view)
+    with _told_anyway(console, found):
+        found["out"] = str(workflow.save(attention, model, view, out, arrays))
 
 
 def _print_map(console: Console, attention: "Attention", view: "View", plain: bool) -> None:
@@ -114,17 +124,28 @@ def _print_map(console: Console, attention: "Attention", view: "View", plain: bo
         console.styled(drawn)
 
 
-def _print_scores(console: Console, attention: "Attention", model: "Reverser", view: "View", path: Path) -> None:
-    """The anti-diagonal of every layer and head of cross-attention; and the document."""
+def _print_scores(console: Console, attention: "Attention", model: "Reverser", view: "View") -> dict[str, Any]:
+    """The anti-diagonal of every layer and head of cross-attention; returns the document."""
     layers = range(1, model.config.model.decoder_layers + 1)
     scores = [score for layer in layers for score in attention.anti_diagonal(layer)]
     if view.kind == "cross":
         columns = {"layer": "", "head": "", "mass": ".3f", "hit": ".3f"}
         console.table(columns, [(score.layer, score.head or "mean", score.mass, score.hit) for score in scores])
-    console.line(f"picture: {path}")
     answer = {"source": attention.source, "output": attention.answer.output}
-    found = {"anti_diagonal": [score.to_dict() for score in scores], "out": str(path)}
-    console.document({"run": str(model.run), "type": view.kind, **answer, **found})
+    return {"run": str(model.run), "type": view.kind, **answer, "anti_diagonal": [score.to_dict() for score in scores]}
+
+
+@contextmanager
+def _told_anyway(console: Console, document: dict[str, Any]) -> Iterator[None]:
+    """The picture is saved in here, and what was found is told even where it cannot be."""
+    document["out"] = None
+    try:
+        yield
+    except SeqrevError:
+        console.document(document)
+        raise
+    console.line(f"picture: {document['out']}")
+    console.document(document)
 
 
 def _draw_over_time(
@@ -135,17 +156,18 @@ def _draw_over_time(
     if spec in (None, "latest") and run.outputs == run.path:
         console.note(f"Run: {run}")
 
-    from seqrev.workflows.attention import View, draw_over_time  # which imports PyTorch
+    from seqrev.workflows.attention import View, look_back, save_over_time  # which imports PyTorch
 
-    snapshots, scores, path = draw_over_time(run, View(**options), out)
-    source = snapshots[0].source
-    pairs = zip(snapshots, scores, strict=True)
+    history = look_back(run, View(**options), out)
+    source = history.snapshots[0].source
+    pairs = zip(history.snapshots, history.scores, strict=True)
     rows = [{"step": snapshot.step, "loss": snapshot.loss, **score.to_dict()} for snapshot, score in pairs]
     console.data(f"source  {' '.join(map(str, source))}")
     columns = {"step": ",", "loss": "#.2g", "mass": ".3f", "hit": ".3f"}
     console.table(columns, [[row[name] for name in columns] for row in rows])
-    console.line(f"picture: {path}")
-    console.document({"run": str(run), "source": source, "snapshots": rows, "out": str(path)})
+    found: dict[str, Any] = {"run": str(run), "source": source, "snapshots": rows}
+    with _told_anyway(console, found):
+        found["out"] = str(save_over_time(history, run, View(**options), out))
 
 
 def _print_report(console: Console, model: "Reverser", report: "HeadReport") -> None:

@@ -67,6 +67,10 @@ class Console:
         """Something worth knowing, on stderr: one line."""
         _to_stderr(_one_line(text))
 
+    def not_drawn(self, error: SeqrevError, again: str) -> None:
+        """A picture that there is none of is no failure, where it is not the result; ``again``: what to type to draw it."""
+        self.note(f"Warning: {error} To draw it again: {again}")
+
     def error(self, error: SeqrevError | Interrupted) -> None:
         """One short paragraph and the next command, on stderr."""
         message, hint = _one_line(str(error)), _one_line(error.hint)

@@ -1,12 +1,13 @@
 """``seqrev evaluate``: how good is a trained model?"""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
 from seqrev.cli.console import Console
-from seqrev.cli.options import Beam, Device, Json, RunsDir, load_model, refuse_together
+from seqrev.cli.options import Beam, Device, Json, RunsDir, Theme, load_model, refuse_together
 from seqrev.cli.tables import align, fits
 from seqrev.errors import QualityError, UsageError
 from seqrev.runs.folders import PRETRAINED
@@ -54,6 +55,8 @@ def command(
             "so far; chomsky: length-given, and a score as in Delétang et al. 2022.",
         ),
     ] = "free",
+    tokens: Annotated[bool, Option("--tokens", help="With --lengths: draw the token accuracy, too.")] = False,
+    theme: Theme = "paper",
     mistakes: Annotated[
         bool, Option("--mistakes", help="With several runs: show the wrong answers as well; with one they are shown.")
     ] = False,
@@ -79,6 +82,9 @@ def command(
     refuse_together(HELP, {"--beam": beam > 1, "--protocol teacher-forced": protocol == "teacher-forced"})
     if count is not None and lengths is None:
         raise UsageError("--count goes with --lengths.", "seqrev evaluate --lengths 20,50,100 --count 64")
+    if lengths is None and (tokens or theme != "paper"):
+        option = "--tokens" if tokens else "--theme"
+        raise UsageError(f"{option} goes with --lengths, which draws.", "seqrev evaluate --lengths 20,50,100 --tokens")
     if run is not None and len(run) > 1 and lengths is None:
         raise UsageError("Several runs are compared on lengths.", "seqrev evaluate --run 1 --run 2 --lengths 20,50,100")
     console = Console(json)
@@ -88,7 +94,8 @@ def command(
 
     sequences = workflow.EvaluationSet(split or "test", file, lengths, count or 64, exhaustive, families)
     with console.progress("families" if families else "sequences" if exhaustive else "lengths") as progress:
-        outcome = workflow.evaluate(models, sequences, beam, protocol, progress.update, out)
+        output = workflow.Output(out, theme, tokens)
+        outcome = workflow.evaluate(models, sequences, beam, protocol, progress.update, output)
     reports = outcome.reports
     document = reports[0] if len(reports) == 1 else {"runs": reports}
     if len(reports) > 1:
@@ -102,6 +109,15 @@ def command(
     if outcome.plot is not None:
         console.line(f"picture: {outcome.plot}")
         document = {**document, "plot": str(outcome.plot)}
+    if outcome.not_drawn is not None:
+        options = [
+            ("--lengths", lengths),
+            ("--count", count),
+            ("--protocol", protocol),
+            ("--beam", beam),
+            ("--theme", theme),
+        ]
+        console.not_drawn(outcome.not_drawn, _again(run or (), [*options, ("--runs-dir", runs_dir)], tokens))
     console.document(document)
     if outcome.failure is not None and out is None:
         console.note(f"Warning: this result is not saved. {outcome.failure} Another place: --out FILE.json.")
@@ -112,6 +128,12 @@ def command(
         )
     if outcome.failure is not None and out is not None:
         raise outcome.failure
+
+
+def _again(runs: "Sequence[str]", options: "Sequence[tuple[str, object]]", tokens: bool) -> str:
+    """The command that draws the plot by length."""
+    given = [*(("--run", run) for run in runs), *((name, value) for name, value in options if value is not None)]
+    return shlex.join(["seqrev", "evaluate", *(str(word) for pair in given for word in pair), *["--tokens"] * tokens])
 
 
 def _better(model: "Reverser", reports: "Sequence[dict[str, Any]]") -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Option
 
@@ -27,6 +27,10 @@ RunSpec = Annotated[
 ]
 Device = Annotated[str, Option(metavar="DEVICE", help="auto, cpu, cuda or mps.")]
 Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
+ThemeName = Literal["paper", "slide", "dark"]  # as ``seqrev.plotting.style`` has them, which imports Matplotlib
+Theme = Annotated[
+    ThemeName, Option(metavar="THEME", help="Of pictures: paper; slide, large letters; dark, on a dark ground.")
+]
 Beam = Annotated[int, Option(min=1, max=LARGEST_BEAM, metavar="N", help="Hypotheses kept in beam search; 1 is greedy.")]
 
 LONGER = "Note: longer than any sequence in training (at most {}); the answer may be wrong."

@@ -3,13 +3,15 @@
 import json as strict_json
 from datetime import datetime
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument
+from typer import Argument, Option
 
 from seqrev.cli.console import Console
-from seqrev.cli.options import Json, RunsDir
+from seqrev.cli.options import Json, RunsDir, Theme
 from seqrev.cli.tables import align, fit, fits
+from seqrev.errors import SeqrevError, UsageError
 from seqrev.runs.folders import default_runs_dir
 
 if TYPE_CHECKING:
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 def command(
     runs: Annotated[list[str] | None, Argument(metavar="RUN", help="Only these: 3, 003 or runs/003.")] = None,
+    out: Annotated[
+        Path | None, Option(metavar="FILE", help="Draw their losses and exact match as well: .png, .svg or .pdf.")
+    ] = None,
+    theme: Theme = "paper",
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
@@ -25,7 +31,13 @@ def command(
 
     How far they are, how good, and of the configuration the fields in which the listed runs are not all equal.
     """
-    from seqrev.workflows.runs import differences, summarize_runs
+    if out is None and theme != "paper":
+        raise UsageError("--theme goes with --out, which draws.", "seqrev runs --out losses.png --theme slide")
+    if out is not None:
+        from seqrev.plotting.export import check_format
+
+        check_format(out)
+    from seqrev.workflows.runs import differences, draw_trainings, summarize_runs
 
     console = Console(json)
     found = summarize_runs(runs or (), runs_dir)
@@ -34,7 +46,19 @@ def command(
         _print(console, found, fields)
     else:
         console.note(f"There is no run in {runs_dir or default_runs_dir()} yet: seqrev train --config small")
-    console.document({"runs": [_document(summary, fields) for summary in found]})
+    document: dict[str, Any] = {"runs": [_document(summary, fields) for summary in found]}
+    if out is not None:
+        document["out"] = None
+        try:
+            drawn = draw_trainings(found, out, theme)
+        except SeqrevError:
+            console.document(document)
+            raise
+        if missing := [str(summary.run) for summary in found if summary.run not in drawn]:
+            console.note(f"Note: without metrics, and so not in the picture: {', '.join(missing)}")
+        console.line(f"picture: {out}")
+        document["out"] = str(out)
+    console.document(document)
 
 
 def _print(console: Console, found: "list[RunSummary]", fields: list[str]) -> None:

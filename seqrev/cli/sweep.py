@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from seqrev.cli.console import Console
-from seqrev.cli.options import Device, Json, RunsDir
+from seqrev.cli.options import Device, Json, RunsDir, Theme, ThemeName
 from seqrev.cli.train import Reporter
 from seqrev.errors import TrainingError, UsageError
 from seqrev.system.signals import Interrupted, stop_requests
+from seqrev.system.text import mean_and_range
 
 if TYPE_CHECKING:
     from seqrev.workflows.sweep import SweepOutcome
@@ -26,6 +27,7 @@ def command(
         Path | None, Option(metavar="FOLDER", help="Of the results; left out: sweep-NAME in the runs folder.")
     ] = None,
     dry_run: Annotated[bool, Option("--dry-run", help="Only list what would be trained.")] = False,
+    theme: Theme = "paper",
     device: Device = "auto",
     runs_dir: RunsDir = None,
     json: Json = False,
@@ -47,13 +49,16 @@ def command(
         _list(console, what, [runs.plan(member) for member in what.members])
         return
     options = [("--out", out), ("--runs-dir", runs_dir), ("--device", device if device != "auto" else None)]
+    options.append(("--theme", theme if theme != "paper" else None))
     again = ["seqrev", "sweep", str(file), *(word for name, value in options if value for word in (name, str(value)))]
     try:
-        outcome = _sweep(console, what, runs_dir, out, device)
+        outcome = _sweep(console, what, runs_dir, out, device, theme)
     except Interrupted as stopped:
         stopped.hint = shlex.join(again)
         raise
     _report(console, what, outcome)
+    if outcome.not_drawn is not None:
+        console.not_drawn(outcome.not_drawn, shlex.join(again))
     if outcome.failures:
         failed = "; ".join(map(str, outcome.failures))
         raise TrainingError(
@@ -61,7 +66,9 @@ def command(
         )
 
 
-def _sweep(console: Console, what: "Sweep", runs_dir: Path | None, out: Path | None, device: str) -> "SweepOutcome":
+def _sweep(
+    console: Console, what: "Sweep", runs_dir: Path | None, out: Path | None, device: str, theme: ThemeName
+) -> "SweepOutcome":
     """Run it, with what happens on stderr."""
     from seqrev.workflows.sweep import sweep
     from seqrev.workflows.train import Observer
@@ -84,7 +91,7 @@ def _sweep(console: Console, what: "Sweep", runs_dir: Path | None, out: Path | N
             steps.close()  # of a training that ended early
             lengths.update(done, total, details)
 
-        return sweep(what, runs_dir, out, device, observe, advance)
+        return sweep(what, runs_dir, out, device, observe, advance, theme)
 
 
 def _list(console: Console, what: "Sweep", plans: "list[Planned]") -> None:
@@ -102,7 +109,6 @@ def _names(member: "Member") -> dict[str, Any]:
 
 def _report(console: Console, what: "Sweep", outcome: "SweepOutcome") -> None:
     """The table, and where the files are."""
-    from seqrev.plotting.tables import mean_and_range
     from seqrev.workflows.sweep import by_row
 
     columns = {"variant": "<", **{f"{length:,}": "<" for length in what.lengths}}

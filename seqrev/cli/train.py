@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from seqrev.cli.console import Console, Progress
-from seqrev.cli.options import ConfigFile, Device, Json, RunsDir, Seed, Set
+from seqrev.cli.options import ConfigFile, Device, Json, RunsDir, Seed, Set, Theme
 from seqrev.errors import UsageError
 from seqrev.system.signals import stop_requests
 from seqrev.task import alignment_name
@@ -33,6 +33,7 @@ def command(
     tensorboard: Annotated[
         bool, Option("--tensorboard", help="Afterwards, write the metrics for TensorBoard into the run.")
     ] = False,
+    theme: Theme = "paper",
     device: Device = "auto",
     runs_dir: RunsDir = None,
     json: Json = False,
@@ -69,7 +70,7 @@ def command(
         reporter = Reporter(steps_done)
         with console.progress("sequences") as rows:
             observer = Observer(reporter.start, rows.update, reporter, console.note, stop)
-            summary = train(what, device, runs_dir, observer, processes)
+            summary = train(what, device, runs_dir, observer, processes, theme)
     if tensorboard:
         console.note(f"TensorBoard: {export(summary.run)}")
     _report(console, summary, trained=reporter.tokens > 0)
@@ -112,7 +113,8 @@ def _report(console: Console, summary: "TrainingSummary", trained: bool) -> None
     name = alignment_name(run.config().task.rule)
     if not math.isnan(score.mass):
         console.data(f"{name} (head mean, test sequences): {score.describe()}")
-    console.line("pictures: " + ", ".join(map(str, summary.pictures)))
+    if summary.pictures:
+        console.line("pictures: " + ", ".join(map(str, summary.pictures)))
     console.document({"run": str(run), "steps": steps, "validation": result, "seconds": seconds})
 
 

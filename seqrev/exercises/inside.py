@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqrev.api.reverser import Reverser
 from seqrev.data.dataset import load_split
 from seqrev.exercises.exercise import Exercise, Unusable, Verdict, call, compare_sets, read_integers, right, wrong
 from seqrev.exercises.model import pretrained, source_ids, target_ids
 from seqrev.interpret.heads import ablate_head
 from seqrev.model.transformer import Transformer
-from seqrev.api.reverser import Reverser
 from seqrev.task import EOS, FIRST_SYMBOL
 
 SOURCE, GIVEN = [4, 8, 2, 9], [9, 8]

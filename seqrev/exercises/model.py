@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqrev.api.reverser import Reverser, load
 from seqrev.config import ModelConfig
 from seqrev.exercises.exercise import (
     Exercise,
@@ -19,7 +20,6 @@ from seqrev.exercises.exercise import (
     wrong,
 )
 from seqrev.model.transformer import Transformer
-from seqrev.api.reverser import Reverser, load
 from seqrev.task import BOS, FIRST_SYMBOL, add_special_tokens
 
 VOCABULARY = 13  # ten digits, and the special tokens

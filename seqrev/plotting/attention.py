@@ -108,9 +108,7 @@ def draw_strip(
     )
 
 
-def select_visibly_different(
-    snapshots: Sequence[AttentionSnapshot], layer: int, head: int | None
-) -> list[AttentionSnapshot]:
+def visibly_different(snapshots: Sequence[AttentionSnapshot], layer: int, head: int | None) -> list[AttentionSnapshot]:
     """The first, the last, and those between whose map differs from the one before by at least ``VISIBLE`` somewhere.
 
     For an animation: at first a training changes little, and its first eight maps would be one grey picture.

@@ -25,22 +25,19 @@ _NO_DATE: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationD
 
 
 @contextmanager
-def picture_errors(again: str) -> Iterator[None]:
+def picture_errors() -> Iterator[None]:
     """Import what draws, draw and save in here: whatever fails is a known error, and no fault of what was computed.
-
-    ``again``: what to type to draw the picture again.
 
     Raises:
         PictureError: in place of an error that is not for users: a cache that cannot be written, a library that is broken.
     """
     try:
         yield
-    except SeqrevError as error:
-        error.hint = again if isinstance(error, InputError) else error.hint
+    except SeqrevError:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())
-        raise PictureError(f"The picture cannot be drawn ({type(error).__name__}: {reason[:300]}).", again) from error
+        raise PictureError(f"The picture cannot be drawn ({type(error).__name__}: {reason[:300]}).") from error
 
 
 def check_format(path: Path, formats: Sequence[str] = FORMATS) -> str:

@@ -1,4 +1,4 @@
-"""The results of a sweep as a table: what is in a cell, and the picture of all cells."""
+"""The results of a sweep as a table, drawn."""
 
 import math
 import statistics
@@ -10,23 +10,12 @@ from matplotlib.figure import Figure
 
 from seqrev.plotting.figures import ThemedFigure, themed
 from seqrev.plotting.style import Theme, ThemeName, escape_mathtext, find_theme, fit_line, readable_on, text_width
+from seqrev.system.text import mean_and_range
 
 CELL, LINE = 0.85, 0.34  # inches, in the first theme
 WIDEST_NAME = 4.0  # inches
 DARKEST = 1.25  # what would be the darkest of the shades
 SHADES = colormaps["Blues"].resampled(256)  # whatever the number of its colours is that a user set
-
-
-def mean_and_range(values: Sequence[float], between: str = " ") -> str:
-    """``0.35 (0.06–0.94)``: the mean, and the range where there is one; of nothing ``-``.
-
-    >>> mean_and_range([0.0, 0.5])
-    '0.25 (0.00–0.50)'
-    """
-    if not values:
-        return "-"
-    low, high = min(values), max(values)
-    return f"{statistics.fmean(values):.2f}" + (f"{between}({low:.2f}–{high:.2f})" if low < high else "")
 
 
 @themed

@@ -1,8 +1,9 @@
 """Text that holds what a stranger chose, made safe and short enough to be shown, in any encoding."""
 
+import statistics
 import textwrap
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 IN_ASCII = {
     "→": "->",
@@ -52,3 +53,15 @@ def spell(error: UnicodeError) -> tuple[str, int]:
         IN_ASCII.get(char) or unicodedata.normalize("NFKD", char).encode("ascii", "ignore").decode() for char in missing
     )
     return "".join(text or "?" for text in spelt), error.end
+
+
+def mean_and_range(values: Sequence[float], between: str = " ") -> str:
+    """``0.35 (0.06–0.94)``: the mean, and the range where there is one; of nothing ``-``.
+
+    >>> mean_and_range([0.0, 0.5])
+    '0.25 (0.00–0.50)'
+    """
+    if not values:
+        return "-"
+    low, high = min(values), max(values)
+    return f"{statistics.fmean(values):.2f}" + (f"{between}({low:.2f}–{high:.2f})" if low < high else "")

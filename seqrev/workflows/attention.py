@@ -1,8 +1,10 @@
 """``seqrev attention``: draw where a model looks, how that was learned, and what its heads do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seqrev.api.reverser import Reverser
 from seqrev.data.dataset import load_split
@@ -12,22 +14,33 @@ from seqrev.interpret.attention import Attention
 from seqrev.interpret.attention_kinds import Kind, check_layer_and_head
 from seqrev.interpret.heads import HeadReport, report_heads
 from seqrev.interpret.snapshots import AttentionSnapshot, load_snapshots
-from seqrev.plotting.attention import draw_attention, draw_page, draw_snapshot, draw_strip
-from seqrev.plotting.export import FORMATS, check_format, save_animation, save_arrays, save_figure, save_page
+from seqrev.plotting.export import (
+    FORMATS,
+    check_format,
+    picture_errors,
+    save_animation,
+    save_arrays,
+    save_figure,
+    save_page,
+)
 from seqrev.runs.folders import Run
 from seqrev.system.threads import limit_threads
 from seqrev.workflows.evaluate import run_of
 
+if TYPE_CHECKING:
+    from seqrev.plotting.style import ThemeName
+
 
 @dataclass(frozen=True)
 class View:
-    """Which maps to draw: layer and head, counted from 1. None: the last and the mean, large, and all of them, small."""
+    """Which maps to draw, and how. Layer and head from 1; None: the last and the mean, large, and all of them, small."""
 
     kind: Kind = "cross"
     layer: int | None = None
     head: int | None = None
     guide: bool = True
     """Frame where a perfect model would look."""
+    theme: "ThemeName" = "paper"
 
 
 def draw(
@@ -38,58 +51,139 @@ def draw(
     out: Path | None = None,
     arrays: Path | None = None,
 ) -> tuple[Attention, Path]:
-    """Draw where a model looks while it answers a sequence (None: one of the test split of its run).
+    """Draw where a model looks while it answers a sequence: ``look``, then ``save``.
 
-    Returns what was seen, and the path of the picture: ``out``, a ``.png``, ``.svg`` or ``.pdf``, or ``.html`` for a page;
-    None: numbered in the run's ``attention`` folder. ``arrays``, an ``.npz`` file, gets all maps and labels.
+    Raises:
+        UsageError, InputError, PictureError: as these two do.
+    """
+    attention = look(model, sequence, view, beam, out, arrays)
+    return attention, save(attention, model, view, out, arrays)
+
+
+def look(
+    model: Reverser,
+    sequence: Sequence[int] | None = None,
+    view: View = View(),
+    beam: int = 1,
+    out: Path | None = None,
+    arrays: Path | None = None,
+) -> Attention:
+    """Where a model looks while it answers a sequence (None: one of the test split of its run), for a picture to be saved.
 
     Raises:
         UsageError: no such layer or head, another suffix, or a sequence that the model does not take.
-        InputError: a file cannot be written, or there is no test split.
+        InputError: there is no test split.
     """
     check_layer_and_head(model.config.model, view.kind, view.layer, view.head)
     if out is not None:
         check_format(out, (*FORMATS, "html"))
+    else:
+        run_of(model)
     if arrays is not None:
         check_format(arrays, ("npz",))
-    attention = model.attention(held_out_example(model) if sequence is None else sequence, beam)
-    path = out or run_of(model).numbered("attention", ".png")
-    name = str(model.run or "a model")
-    if path.suffix.lower() == ".html":
-        save_page(draw_page(attention, name, view.kind, view.layer, view.head), path)
-    else:
-        save_figure(draw_attention(attention, name, view.kind, view.layer, view.head, view.guide), path)
+    return model.attention(held_out_example(model) if sequence is None else sequence, beam)
+
+
+def save(
+    attention: Attention, model: Reverser, view: View = View(), out: Path | None = None, arrays: Path | None = None
+) -> Path:
+    """Save the picture of what was seen; returns its path.
+
+    That is ``out``, a ``.png``, ``.svg`` or ``.pdf``, or ``.html`` for a page; None: numbered in the run's ``attention``
+    folder. ``arrays``, an ``.npz`` file, gets all maps and labels.
+
+    Raises:
+        InputError: a file cannot be written.
+        PictureError: the picture cannot be drawn.
+    """
     if arrays is not None:
         save_arrays(attention.to_arrays(), arrays)
-    return attention, path
+    name = str(model.run or "a model")
+    with picture_errors(), _target(model.run, out, ".png") as path:
+        from seqrev.plotting.attention import draw_attention, draw_page  # which import Matplotlib
+
+        if path.suffix.lower() == ".html":
+            save_page(draw_page(attention, name, view.kind, view.layer, view.head), path)
+        else:
+            figure = draw_attention(attention, name, view.kind, view.layer, view.head, view.guide, theme=view.theme)
+            save_figure(figure, path)
+    return path
+
+
+@dataclass(frozen=True)
+class History:
+    """How the cross-attention of a held-out sequence was learned: snapshots of the training, and the score of each."""
+
+    snapshots: list[AttentionSnapshot]
+    scores: list[AntiDiagonal]
 
 
 def draw_over_time(
     run: Run, view: View = View(), out: Path | None = None
 ) -> tuple[list[AttentionSnapshot], list[AntiDiagonal], Path]:
-    """Draw how the cross-attention of a held-out sequence was learned, from the snapshots that its training saved.
+    """Draw how the cross-attention of a held-out sequence was learned: ``look_back``, then ``save_over_time``.
 
-    Returns the snapshots, the score of each, and the path of the picture: ``out``, a ``.gif``, or ``.png``, ``.svg`` or
-    ``.pdf`` for a strip; None: a GIF, numbered in the run.
+    Raises:
+        UsageError, InputError, PictureError: as these two do.
+    """
+    history = look_back(run, view, out)
+    return history.snapshots, history.scores, save_over_time(history, run, view, out)
+
+
+def look_back(run: Run, view: View = View(), out: Path | None = None) -> History:
+    """The snapshots that a training has saved, for a picture to be saved.
 
     Raises:
         UsageError: no such layer or head, or another suffix.
-        InputError: there are no snapshots, or the file cannot be written.
+        InputError: there are no snapshots, or they are damaged.
     """
     if out is not None:
         check_format(out, ("gif", *FORMATS))
     run.check()
     config = run.config()
-    shape = config.model
-    check_layer_and_head(shape, "cross", view.layer, view.head)
-    layer = view.layer or shape.decoder_layers
+    check_layer_and_head(config.model, "cross", view.layer, view.head)
+    layer = view.layer or config.model.decoder_layers
     snapshots = load_snapshots(run.snapshots, config.task.rule)
-    path = out or run.numbered("attention", ".gif")
-    if path.suffix.lower() == ".gif":
-        save_animation((draw_snapshot(one, str(run), layer, view.head, view.guide) for one in snapshots), path)
-    else:
-        save_figure(draw_strip(snapshots, str(run), layer, view.head), path)
-    return snapshots, [snapshot.score(layer, view.head) for snapshot in snapshots], path
+    return History(snapshots, [snapshot.score(layer, view.head) for snapshot in snapshots])
+
+
+def save_over_time(history: History, run: Run, view: View = View(), out: Path | None = None) -> Path:
+    """Save the picture; returns its path: ``out``, or a numbered GIF in the run.
+
+    A ``.gif`` is an animation of the snapshots that differ visibly; ``.png``, ``.svg`` or ``.pdf`` a strip of all.
+
+    Raises:
+        InputError: the file cannot be written.
+        PictureError: the picture cannot be drawn.
+    """
+    layer, name = history.scores[0].layer, str(run)
+    with picture_errors(), _target(run, out, ".gif") as path:
+        from seqrev.plotting.attention import draw_snapshot, draw_strip, visibly_different  # which import Matplotlib
+
+        if path.suffix.lower() == ".gif":
+            chosen = visibly_different(history.snapshots, layer, view.head)
+            save_animation(
+                (draw_snapshot(one, name, layer, view.head, view.guide, theme=view.theme) for one in chosen), path
+            )
+        else:
+            save_figure(draw_strip(history.snapshots, name, layer, view.head, theme=view.theme), path)
+    return path
+
+
+@contextmanager
+def _target(run: Run | None, out: Path | None, suffix: str) -> Iterator[Path]:
+    """Where a picture goes; a number that was taken in the run is free again if nothing was written."""
+    if out is not None or run is None:
+        assert out is not None
+        yield out
+        return
+    path = run.numbered("attention", suffix)
+    try:
+        yield path
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
 
 
 def report(model: Reverser) -> HeadReport:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seqrev.api.reverser import Reverser
 from seqrev.config import TaskConfig
@@ -25,6 +25,9 @@ from seqrev.system.files import is_folder, write_json
 from seqrev.system.text import shorten
 from seqrev.system.threads import limit_threads
 from seqrev.task import check_length
+
+if TYPE_CHECKING:
+    from seqrev.plotting.style import ThemeName
 
 MOST_LENGTHS = 10_001  # in one evaluation
 MOST_MISTAKES = 1_000  # that are listed, where every one counts
@@ -50,6 +53,17 @@ class EvaluationSet:
 
 
 @dataclass(frozen=True)
+class Output:
+    """Where the reports go, and how the plot by length is drawn."""
+
+    file: Path | None = None
+    """A ``.json`` file; None: each report is saved in its run."""
+    theme: "ThemeName" = "paper"
+    tokens: bool = False
+    """Draw the token accuracy as well; with the protocol ``chomsky`` it always is."""
+
+
+@dataclass(frozen=True)
 class EvaluationOutcome:
     """Reports of all models, and where they were saved: in each run's ``evaluation`` folder, or all in one file."""
 
@@ -59,6 +73,8 @@ class EvaluationOutcome:
     """Exact match by length, where lengths were asked for."""
     failure: SeqrevError | None
     """Why not all was saved, as in a run that must not be written; the reports are whole all the same."""
+    not_drawn: SeqrevError | None = None
+    """Why there is no plot of the lengths that were asked for."""
 
 
 def evaluate(
@@ -67,9 +83,9 @@ def evaluate(
     beam: int = 1,
     protocol: Protocol = "free",
     advance: Advance = lambda done, total, details: None,
-    out: Path | None = None,
+    output: Output = Output(),
 ) -> EvaluationOutcome:
-    """Evaluate models of runs (several are compared), and save the reports in them, or in ``out``, a ``.json`` file.
+    """Evaluate models of runs (several are compared), and save the reports: ``output`` says where.
 
     ``protocol`` is one of ``seqrev.inference.evaluation.evaluate``; with ``chomsky``, ``score`` in a report is the mean
     over the lengths of the token accuracy (Delétang et al., "Neural Networks and the Chomsky Hierarchy", 2022, section 4).
@@ -82,12 +98,8 @@ def evaluate(
     """
     for model in models:
         run_of(model)
-    if out is not None:
-        from seqrev.plotting.export import check_format  # which imports Matplotlib
-
-        check_format(out, ("json",))
-        if not is_folder(out.parent.resolve()):
-            raise UsageError(f"There is no folder {out.parent} to save {out.name} in.", "a file in a folder that exists")
+    if output.file is not None:
+        _check_output(output.file)
     if sequences.lengths is not None:
         results = _on_lengths(models, sequences, beam, protocol, advance)
     elif sequences.exhaustive is not None:
@@ -103,14 +115,25 @@ def evaluate(
         reports.append({"run": str(model.run), "step": step, "beam": beam, "protocol": protocol, **score, **result})
     outcome = EvaluationOutcome(reports, [], None, None)
     try:
-        _save(outcome.saved, models, reports, out)
-        if sequences.lengths is not None:
-            plot = outcome.saved[-1].with_suffix(".png")
-            _plot(reports, models[0].config.task, plot)
-            return replace(outcome, plot=plot)
+        _save(outcome.saved, models, reports, output.file)
     except SeqrevError as error:
         return replace(outcome, failure=error)
-    return outcome
+    if sequences.lengths is None:
+        return outcome
+    path = outcome.saved[-1].with_suffix(".png")
+    try:
+        _plot(reports, models[0].config.task, path, output.theme, output.tokens or protocol == "chomsky")
+    except SeqrevError as error:
+        return replace(outcome, not_drawn=error)
+    return replace(outcome, plot=path)
+
+
+def _check_output(file: Path) -> None:
+    from seqrev.plotting.export import check_format  # which imports Matplotlib
+
+    check_format(file, ("json",))
+    if not is_folder(file.parent.resolve()):
+        raise UsageError(f"There is no folder {file.parent} to save {file.name} in.", "a file in a folder that exists")
 
 
 def _save(saved: list[Path], models: Sequence[Reverser], reports: Sequence[Report], out: Path | None) -> None:
@@ -194,16 +217,19 @@ def _on_families(model: Reverser, beam: int, protocol: Protocol, advance: Advanc
     return {"families": rows, **whole.to_dict()}
 
 
-def _plot(reports: Sequence[Report], task: TaskConfig, path: Path) -> None:
-    from seqrev.plotting.curves import Curve, accuracy_by_length  # which import Matplotlib
-    from seqrev.plotting.export import save_figure
+def _plot(reports: Sequence[Report], task: TaskConfig, path: Path, theme: "ThemeName", tokens: bool) -> None:
+    from seqrev.plotting.export import picture_errors, save_figure
 
-    curves = []
-    for report in reports:
-        columns = ([row[name] for row in report["by_length"]] for name in ("length", "exact_match", "interval"))
-        curves.append(Curve(report["run"], *columns))
-    title = f"exact match by length ({reports[0]['protocol'].replace('-', ' ')})"
-    save_figure(accuracy_by_length(curves, (task.min_length, task.max_length), title), path)
+    with picture_errors():
+        from seqrev.plotting.curves import Curve, accuracy_by_length  # which import Matplotlib
+
+        curves = []
+        for report in reports:
+            rows, names = report["by_length"], ("length", "exact_match", "interval", "token_accuracy")
+            columns = ([row[name] for row in rows] for name in names[: 3 + tokens])
+            curves.append(Curve(report["run"], *columns))
+        title = f"exact match by length ({reports[0]['protocol'].replace('-', ' ')})"
+        save_figure(accuracy_by_length(curves, (task.min_length, task.max_length), title, theme=theme), path)
 
 
 def parse_lengths(text: str) -> list[int]:

@@ -1,17 +1,21 @@
 """``seqrev runs``: what is in the runs folder, and in which fields of their configurations the runs differ. No PyTorch."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seqrev.errors import InputError
 from seqrev.runs.checkpoints import list_checkpoints
 from seqrev.runs.folders import PRETRAINED, Run, default_runs_dir, named_run, numbered_runs, pretrained_run
-from seqrev.runs.metrics import newest_events
+from seqrev.runs.metrics import newest_events, read_metrics
 from seqrev.runs.record import Record
 from seqrev.system.files import is_folder
 from seqrev.system.text import shorten
+
+if TYPE_CHECKING:
+    from seqrev.plotting.style import ThemeName
 
 STATUSES = ("opened", "generated", "running", "interrupted", "failed", "done")
 
@@ -105,6 +109,38 @@ def differences(summaries: Sequence[RunSummary]) -> list[str]:
     """The fields in which the configurations are not all equal, in their order; those that are not known do not count."""
     configs = [summary.config for summary in summaries if summary.config]
     return [name for name in (configs[0] if configs else ()) if any(config[name] != configs[0][name] for config in configs)]
+
+
+def draw_trainings(summaries: Sequence[RunSummary], out: Path, theme: "ThemeName" = "paper") -> list[Run]:
+    """Draw losses and exact match of several trainings in one picture: ``out``, a ``.png``, ``.svg`` or ``.pdf``.
+
+    Each is named by its folder and the fields in which it differs. Returns those that are drawn: which have metrics.
+
+    Raises:
+        UsageError: another suffix.
+        InputError: none of them has metrics, or the file cannot be written.
+        PictureError: the picture cannot be drawn.
+    """
+    from seqrev.plotting.export import check_format, picture_errors, save_figure  # here, for it imports Matplotlib
+
+    check_format(out)
+    fields, histories = differences(summaries), {}
+    for summary in summaries:
+        with suppress(InputError):
+            rows = list(read_metrics(summary.run.metrics))
+            words = [f"{name.rpartition('.')[2]}={summary.config[name]}" for name in fields if summary.config]
+            if any(row.get("event") in ("train", "validation") for row in rows):
+                histories[summary.run] = (" ".join([summary.run.path.name, *words]), rows)
+    if not histories:
+        raise InputError("None of these runs has metrics that could be drawn; a run that was trained was expected.")
+    named = dict(histories.values())
+    names = named if len(named) == len(histories) else {str(run): rows for run, (_, rows) in histories.items()}
+    with picture_errors():
+        from seqrev.plotting.curves import compare_trainings
+
+        title = f"Training of {len(names)} runs" if len(names) > 1 else f"Training of {next(iter(histories))}"
+        save_figure(compare_trainings(names, title, theme=theme), out)
+    return list(histories)
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,19 +4,23 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seqrev.api.reverser import Reverser, load
 from seqrev.data.sampling import fresh_sequences
-from seqrev.errors import InputError, TrainingError
+from seqrev.errors import InputError, SeqrevError, TrainingError
 from seqrev.runs.folders import default_runs_dir
 from seqrev.system.files import atomic_write, read_regular, storage_errors
+from seqrev.system.text import mean_and_range
 from seqrev.training.state import check_fits
 from seqrev.workflows.evaluate import Advance, run_of
 from seqrev.workflows.sweep_plan import Member, Planned, RunsByConfig, Sweep
 from seqrev.workflows.train import Observer, train
+
+if TYPE_CHECKING:
+    from seqrev.plotting.style import ThemeName
 
 LARGEST_RESULTS = 100_000_000  # bytes
 MOST_SEEDS_NAMED = 10  # in a title
@@ -56,7 +60,9 @@ class SweepOutcome:
     csv: Path
     table: Path | None
     plot: Path | None
-    """None: every training failed."""
+    """None: every training failed, or it could not be drawn."""
+    not_drawn: SeqrevError | None = None
+    """Why not."""
 
 
 def sweep(
@@ -66,6 +72,7 @@ def sweep(
     device: str = "auto",
     observe: Callable[[int, Planned], Observer] = lambda index, planned: Observer(),
     advance: Advance = lambda done, total, details: None,
+    theme: "ThemeName" = "paper",
 ) -> SweepOutcome:
     """Train what is not there, evaluate what was not evaluated, and write results, table and picture.
 
@@ -77,6 +84,7 @@ def sweep(
         out: folder of the results; None: ``sweep-NAME`` in ``runs_dir``, which is not the name of a run.
         observe: called with the number of a member, from 0, and the plan for it: who is told about its training.
         advance: called after each length, with how many are done of how many, and how it went.
+        theme: of all pictures.
 
     Raises:
         InputError: a run, or the results that are there, cannot be used.
@@ -94,7 +102,7 @@ def sweep(
     for index, member in enumerate(what.members):
         observer = observe(index, planned := runs.plan(member))
         try:
-            run = planned.done or train(planned.started or member.config, device, runs_dir, observer).run
+            run = planned.done or train(planned.started or member.config, device, runs_dir, observer, theme=theme).run
         except TrainingError as error:
             failures.append(member)
             observer.on_warning(f"{member}: {error}")
@@ -107,8 +115,14 @@ def sweep(
             _write(path, [*results, *(old for old in before if _place(old) not in replaced)])
             advance(done, len(what.lengths), f"length {row.length:,}: exact match {row.exact_match:.3f}")
     _write(path, results)
-    table, plot = _report(what, results, path.parent) if results else (None, None)
-    return SweepOutcome(results, failures, path, table, plot)
+    outcome = SweepOutcome(results, failures, path, None, None)
+    if not results:
+        return outcome
+    outcome = replace(outcome, table=_write_table(what, results, path.with_name("results.md")))
+    try:
+        return replace(outcome, plot=_draw_table(what, results, path.with_name("results.png"), theme))
+    except SeqrevError as error:
+        return replace(outcome, not_drawn=error)
 
 
 def results_folder(what: Sweep, runs_dir: str | Path | None) -> Path:
@@ -200,21 +214,30 @@ def by_row(what: Sweep, results: Sequence[Result]) -> dict[str, list[list[float]
     return rows
 
 
-def _report(what: Sweep, results: Sequence[Result], out: Path) -> tuple[Path, Path]:
-    """Mean over the seeds, and where they differ the smallest and the largest, as Markdown and as a picture."""
-    from seqrev.plotting.export import save_figure  # which import Matplotlib
-    from seqrev.plotting.tables import mean_and_range, shaded_table
-
-    rows, table, plot = by_row(what, results), out / "results.md", out / "results.png"
+def _title(what: Sweep) -> str:
     tasks = {(member.config.task.min_length, member.config.task.max_length) for member in what.members}
     trained = f"trained on lengths {' or '.join(f'{low} to {high}' for low, high in sorted(tasks))}"
     seeds = ", ".join(map(str, what.seeds)) if len(what.seeds) <= MOST_SEEDS_NAMED else f"{len(what.seeds):,} of them"
-    title = f"exact match by length; {trained}, seeds: {seeds}"
-    caption = f"E{title[1:]}; {what.sequences} sequences of each length, the mean of the seeds (and the range)."
+    return f"exact match by length; {trained}, seeds: {seeds}"
+
+
+def _write_table(what: Sweep, results: Sequence[Result], path: Path) -> Path:
+    """Mean over the seeds, and where they differ the smallest and the largest, as Markdown."""
+    caption = f"E{_title(what)[1:]}; {what.sequences} sequences of each length, the mean of the seeds (and the range)."
     heading = "| variant | " + " | ".join(f"{length:,}" for length in what.lengths) + " |"
     lines = [caption, "", heading, "|---" * (len(what.lengths) + 1) + "|"]
-    for name, cells in rows.items():
+    for name, cells in by_row(what, results).items():
         lines.append(f"| {name.replace('|', '&#124;')} | " + " | ".join(map(mean_and_range, cells)) + " |")
-    atomic_write(table, ("\n".join(lines) + "\n").encode())
-    save_figure(shaded_table(rows, what.lengths, title), plot)
-    return table, plot
+    atomic_write(path, ("\n".join(lines) + "\n").encode())
+    return path
+
+
+def _draw_table(what: Sweep, results: Sequence[Result], path: Path, theme: "ThemeName") -> Path:
+    """The same as a picture."""
+    from seqrev.plotting import export  # here, for it imports Matplotlib
+
+    with export.picture_errors():
+        from seqrev.plotting.tables import shaded_table
+
+        export.save_figure(shaded_table(by_row(what, results), what.lengths, _title(what), theme=theme), path)
+    return path

@@ -1,11 +1,11 @@
 """``seqrev train``: training in a run folder, which begins with the dataset there, and leaves metrics and pictures."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seqrev.config import Config
 from seqrev.data.dataset import load_split
@@ -14,6 +14,7 @@ from seqrev.errors import InputError, SeqrevError, StorageError
 from seqrev.interpret.alignment import AntiDiagonal, alignment_over
 from seqrev.interpret.attention import record_attention
 from seqrev.interpret.snapshots import watched
+from seqrev.model.transformer import Transformer
 from seqrev.runs.checkpoints import KEEP, Checkpoint, largest_file, list_checkpoints, newest_first
 from seqrev.runs.folders import Run
 from seqrev.runs.metrics import read_metrics
@@ -30,6 +31,11 @@ from seqrev.training.state import check_fits, checkpoint_shapes
 from seqrev.training.trainer import Trainer, TrainingRows
 from seqrev.workflows.generate import generate, new_run
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from seqrev.plotting.style import ThemeName
+
 
 @dataclass(frozen=True)
 class TrainingSummary:
@@ -40,6 +46,7 @@ class TrainingSummary:
     validation: Validation
     anti_diagonal: AntiDiagonal
     pictures: list[Path]
+    """Those that could be drawn."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class Observer:
     on_event: Callable[[Event], None] = lambda event: None
     """A step was taken, or the model was validated."""
     on_warning: Callable[[str], None] = lambda message: None
-    """A damaged checkpoint was passed over."""
+    """A damaged checkpoint was passed over, or a picture could not be drawn."""
     stop: StopRequest = field(default_factory=StopRequest)
     """Is asked after every step; a stop is saved, and then raised as ``Interrupted``."""
 
@@ -64,11 +71,12 @@ def train(
     runs_dir: str | Path | None = None,
     observer: Observer | None = None,
     processes: Processes = SINGLE_PROCESS,
+    theme: "ThemeName" = "paper",
 ) -> TrainingSummary:
     """Train a configuration in a new run, or go on with a run from whatever is there: a dataset, a checkpoint.
 
     A new run is opened in ``runs_dir``; None: ``SEQREV_RUNS``, else ``runs``. Of ``processes``, this is the first; the
-    others call ``train_worker``.
+    others call ``train_worker``. ``theme``: of the pictures; one that cannot be drawn is a warning.
 
     Raises:
         InputError: the dataset is damaged, or all checkpoints are, or another process is at work in this run.
@@ -95,7 +103,8 @@ def train(
             check_disk(run.path, missing * needed, f"Keeping checkpoints of {run}")
             trainer, parent = _prepare(run, device, processes, observer)
             with limit_threads(config.train.threads):
-                return _attempt(run, trainer, parent, observer)
+                summary = _attempt(run, trainer, parent, observer)
+                return replace(summary, pictures=list(_draw(run, trainer.model, observer.on_warning, theme)))
     except StorageError as error:
         raise StorageError(str(error), f"seqrev train --run {run}, when there is room again") from None
 
@@ -156,7 +165,7 @@ def _attempt(run: Run, trainer: Trainer, parent: Checkpoint | None, observer: Ob
         origin = parent and {"step": parent.step, "sha256": parent.sha256}
         run.record.begin_attempt(dataset_sha256=dataset, parent=origin, **environment(state))
         _loop(run, trainer, observer.on_event, observer.stop)
-        summary = _finish(run, trainer, test)
+        summary = _sum_up(run, trainer, test)
     except BaseException as error:
         stopped = isinstance(error, Interrupted | KeyboardInterrupt)
         outcome = {"status": "interrupted"} if stopped else {"status": "failed", "error": str(error)}
@@ -204,22 +213,38 @@ def _stop_if_agreed(trainer: Trainer, stop: StopRequest) -> None:
         raise Interrupted(signum, f"Stopped at step {state.step:,}.")
 
 
-def _finish(run: Run, trainer: Trainer, test: Sequence[Sequence[int]]) -> TrainingSummary:
-    """Draw the loss curve and the attention of a held-out sequence, and sum up."""
-    from seqrev.plotting import attention, curves, export  # which import Matplotlib: the training need not wait for it
-
-    history = list(read_metrics(run.metrics))
-    last = next((row for row in reversed(history) if row.get("event") == "validation"), None)
+def _sum_up(run: Run, trainer: Trainer, test: Sequence[Sequence[int]]) -> TrainingSummary:
+    """How the training ended, before it is drawn."""
+    last = next((row for row in reversed(list(read_metrics(run.metrics))) if row.get("event") == "validation"), None)
     if last is None:
         raise InputError(f"{run.metrics} has no validation in it, though the training is done.", "seqrev evaluate")
-    model = trainer.model.eval()
-    score, *_ = alignment_over(model, test)
-    pictures = [run.path / "loss.png", run.path / "attention.png"]
-    export.save_figure(curves.training_curves(history, f"Training of {run}", alignment_name(model.rule)), pictures[0])
-    export.save_figure(attention.draw_attention(record_attention(model, example(test)), str(run)), pictures[1])
+    score, *_ = alignment_over(trainer.model.eval(), test)
     values: dict[str, Any] = {}
     for name in Validation.__dataclass_fields__:
         value = last.get(name)
         values[name] = math.nan if value is None else value  # of an older version, or not known
-    validation = Validation(**values)
-    return TrainingSummary(run, trainer.state.step, validation, score, pictures)
+    return TrainingSummary(run, trainer.state.step, Validation(**values), score, [])
+
+
+def _draw(run: Run, model: Transformer, on_warning: Callable[[str], None], theme: "ThemeName") -> Iterator[Path]:
+    """Draw the loss curve and the attention of a held-out sequence; one that cannot be drawn does not undo a training."""
+    from seqrev.plotting import export  # here, for it imports Matplotlib, and the training need not wait for that
+
+    def loss() -> "Figure":
+        return curves.training_curves(
+            list(read_metrics(run.metrics)), f"Training of {run}", alignment_name(model.rule), theme=theme
+        )
+
+    def maps() -> "Figure":
+        seen = record_attention(model.eval(), example(load_split(run.data, "test", run.config())))
+        return attention.draw_attention(seen, str(run), theme=theme)
+
+    for draw, name in ((loss, "loss.png"), (maps, "attention.png")):
+        try:
+            with export.picture_errors():
+                from seqrev.plotting import attention, curves
+
+                export.save_figure(draw(), run.path / name)
+            yield run.path / name
+        except SeqrevError as error:
+            on_warning(f"Warning: {run.path / name}: {error} To draw it again: seqrev train --run {run}")

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqrev.plotting.tables import mean_and_range, shaded_table
+from seqrev.plotting.tables import shaded_table
+from seqrev.system.text import mean_and_range
 from tests.helpers import assert_apart
 
 TITLE = "exact match by length; trained on lengths 1 to 10, seeds: 0, 1"

@@ -198,7 +198,7 @@ def _be_child(request: dict[str, Any]) -> None:
         os._exit(code)
 
 
-def _draw_nothing(*_: object) -> Any:
+def _draw_nothing(*_: object, **__: object) -> Any:
     """Drawing takes longer than all else together."""
 
 

@@ -30,7 +30,7 @@ def _only_the_picture_of_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of the trainings take longer than the trainings."""
     save = export.save_figure
     for name in ("curves.training_curves", "attention.draw_attention"):
-        monkeypatch.setattr(f"seqrev.plotting.{name}", lambda *arguments: None)
+        monkeypatch.setattr(f"seqrev.plotting.{name}", lambda *_, **__: None)
     monkeypatch.setattr(export, "save_figure", lambda figure, path: figure and save(figure, path))
 
 
@@ -264,7 +264,7 @@ def test_the_table_has_the_mean_and_the_range_of_the_seeds(tmp_path: Path) -> No
         )
         for member in sweep_.members
     ]
-    table, _ = workflow._report(sweep_, results, tmp_path)
+    table = workflow._write_table(sweep_, results, tmp_path / "results.md")
     assert table.read_text().splitlines() == [
         "Exact match by length; trained on lengths 1 to 4, seeds: 0, 1; 4 sequences of each length, "
         "the mean of the seeds (and the range).",
