@@ -17,14 +17,15 @@ RESERVED = re.compile(r'[<>:"|?*\x00-\x1f]|[ .]$|^(con|prn|aux|nul|com\d|lpt\d)(
 RUN = Path("runs", "001")
 LONG = settings([*TINY, "train.steps=20000", "train.validate_every=20", "train.stop_at=null", "data.train=200"])
 if sys.platform == "win32":
-    PROGRAM, STOP, CODE = "seqrev", signal.CTRL_BREAK_EVENT, 128 + signal.SIGBREAK
+    STOP, CODE = signal.CTRL_BREAK_EVENT, 128 + signal.SIGBREAK
     APART = subprocess.CREATE_NEW_PROCESS_GROUP  # or the tests themselves would be stopped
 else:
-    PROGRAM, STOP, CODE, APART = "tests.system.windows", signal.SIGINT, 130, 0
+    STOP, CODE, APART = signal.SIGINT, 130, 0
 
 
 def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
-    command, pipe = [sys.executable, "-m", PROGRAM, *arguments], subprocess.PIPE
+    """Commands, with a + between them, in a process of their own."""
+    command, pipe = [sys.executable, "-m", "tests.system.windows", *arguments], subprocess.PIPE
     environment = child_environment(PYTHONPATH=str(ROOT), PYTHONIOENCODING="cp850")
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, encoding="cp850", creationflags=APART
@@ -32,7 +33,7 @@ def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
 
 
 def windows(*arguments: str, folder: Path, code: int = 0) -> Result:
-    """A command there, which must end with this code."""
+    """Commands there, of which the last must end with this code."""
     process = start(*arguments, folder=folder)
     out, err = process.communicate(timeout=300)
     assert process.returncode == code, out + err
@@ -52,31 +53,25 @@ def test_all_that_a_user_does_on_windows(tmp_path: Path) -> None:
     windows("generate", *LONG, folder=tmp_path)
     process = start("train", "--run", "1", folder=tmp_path)
     wait_for(tmp_path / RUN / "checkpoints" / "step-000040", process)
-    refused = windows("train", "--run", "1", folder=tmp_path, code=3)
-    assert f"Another process is at work in {RUN}" in refused.err
-    assert "running" in windows("runs", folder=tmp_path).out
+    seen = windows("runs", "+", "train", "--run", "1", folder=tmp_path, code=3)
+    assert "running" in seen.out
+    assert f"Another process is at work in {RUN}" in seen.err
     process.send_signal(STOP)
     _, err = process.communicate(timeout=300)
     assert process.returncode == CODE, err
     assert err.splitlines()[-1] == f"Continue: seqrev train --run {RUN}"
     step = json.loads((tmp_path / RUN / "run.json").read_text())["step"]
-    assert "interrupted" in windows("runs", folder=tmp_path).out
 
-    windows("train", "--run", "1", "--set", "seed=1", folder=tmp_path, code=2)
     config = tmp_path / RUN / "config.yaml"
     config.write_text(config.read_text().replace("steps: 20000", f"steps: {step + 40}"))
-    windows("train", "--run", "1", folder=tmp_path)
+    after = """runs + train --run 1 + evaluate + evaluate --lengths 3 + decode 1 2 + attention 1 2 --out map.png
+        + attention 1 2 --text --out map.html + attention --over-time --out map.gif + runs + generate --config runs"""
+    seen = windows(*after.split(), folder=tmp_path, code=3)
+    assert seen.out.index("interrupted") < seen.out.index(f"{step + 40:,} steps in ") < seen.out.index("done")
+    assert "runs is a folder; a YAML file" in seen.err
     steps = [json.loads(line)["step"] for line in (tmp_path / RUN / "metrics.jsonl").read_text().splitlines()]
     assert steps[-1] == step + 40
-    windows("evaluate", folder=tmp_path)
-    windows("evaluate", "--lengths", "3", folder=tmp_path)
-    assert windows("decode", "--json", "1", "2", folder=tmp_path).document["source"] == [1, 2]
-    for name in ("map.png", "map.html"):
-        windows("attention", "1", "2", "--out", name, "--text", folder=tmp_path)
-        assert (tmp_path / name).stat().st_size > 1000
-    windows("attention", "--over-time", "--out", "map.gif", folder=tmp_path)
-    folder_as_file = windows("decode", "--file", "runs", folder=tmp_path, code=3)
-    assert "runs is a folder" in folder_as_file.err
+    assert all((tmp_path / name).stat().st_size > 1000 for name in ("map.png", "map.html", "map.gif"))
 
     files = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")]
     assert not [name for name in files if any(RESERVED.search(part) for part in Path(name).parts)]

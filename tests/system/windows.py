@@ -1,13 +1,13 @@
-"""The command line as on Windows, as far as another system can be like it: ``python -m tests.system.windows decode 4 8``.
+"""Commands, with a + between them, as on Windows: ``python -m tests.system.windows runs + decode 4 8``.
 
-What Windows does not have is taken away, and files that are open can be neither renamed nor removed. Paths, and the line
-ends of text files, stay those of this system.
+On another system, what Windows does not have is taken away, and files that are open can be neither renamed nor removed.
+Paths, and the line ends of text files, stay those of that system.
 """
 
 import ctypes
 import errno
-import fcntl
 import importlib
+import itertools
 import os
 import shutil
 import signal
@@ -82,12 +82,12 @@ def become() -> None:
 
 def _make_msvcrt() -> None:
     """Locks as ``msvcrt`` has them: of a byte, never shared, and refused as a permission would be."""
-    flock = fcntl.flock
+    import fcntl
 
     def locking(handle: int, mode: int, count: int) -> None:
         assert count == 1
         try:
-            flock(handle, fcntl.LOCK_UN if mode == module.LK_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_UN if mode == module.LK_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise PermissionError(errno.EACCES, "Permission denied") from None
 
@@ -97,9 +97,11 @@ def _make_msvcrt() -> None:
 
 
 def _replace_files_as_windows_does() -> None:
+    import fcntl
+
     shutil._use_fd_functions = False  # type: ignore[attr-defined]
     tempfile.gettempdir()
-    open_, fsync = os.open, os.fsync
+    open_, fsync, writing = os.open, os.fsync, os.O_WRONLY | os.O_RDWR
 
     def open_no_folder(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
         if os.path.isdir(path):  # noqa: PTH112
@@ -107,7 +109,7 @@ def _replace_files_as_windows_does() -> None:
         return open_(path, flags, *arguments, **options)
 
     def fsync_what_is_written(fd: Any) -> None:
-        if not fcntl.fcntl(fd, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR):
+        if not fcntl.fcntl(fd, fcntl.F_GETFL) & writing:
             raise OSError(errno.EBADF, "Bad file descriptor")
         fsync(fd)
 
@@ -132,7 +134,11 @@ def _refusing_what_is_open(change: Callable[..., None]) -> Callable[..., None]:
 
 
 if __name__ == "__main__":
-    become()
-    from seqrev.cli import entry
+    if sys.platform != "win32":
+        become()
+    from seqrev.cli import main
 
-    entry()
+    words = iter(sys.argv[1:])
+    while command := list(itertools.takewhile(lambda word: word != "+", words)):
+        if code := main(command):
+            sys.exit(code)
