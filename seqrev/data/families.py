@@ -7,7 +7,7 @@ import numpy as np
 
 from seqrev.config import TaskConfig
 from seqrev.data.sampling import FAMILY
-from seqrev.data.sequences import Sequences, smallest_integers
+from seqrev.data.sequences import Sequences, digits
 from seqrev.errors import UsageError
 from seqrev.system.resources import check_memory
 from seqrev.task import Array
@@ -42,14 +42,7 @@ def sequences_up_to(longest: int, symbols: int) -> Iterator[Sequences]:
     for length in range(1, longest + 1):
         for start in range(0, symbols**length, ROWS_AT_ONCE):
             numbers = np.arange(start, min(start + ROWS_AT_ONCE, symbols**length))
-            yield Sequences(_digits(numbers, length, symbols))
-
-
-def _digits(numbers: Array, length: int, symbols: int) -> Array:
-    """Numbers as sequences: their digits in base ``symbols``, ``[len(numbers), length]``."""
-    powers = symbols ** np.arange(length - 1, -1, -1)
-    digits: Array = (numbers[:, None] // powers % symbols).astype(smallest_integers(symbols))
-    return digits
+            yield Sequences(digits(numbers, length, symbols))
 
 
 def _constant(letters: Array, length: int) -> Array:
@@ -108,7 +101,7 @@ def families(task: TaskConfig) -> Iterator[tuple[str, Sequences]]:
             letters = count_letters(length)
             rng = np.random.default_rng([FAMILY, length])
             if letters * math.log(symbols) <= math.log(4 * share):
-                words = _digits(np.arange(symbols**letters), letters, symbols)
+                words = digits(np.arange(symbols**letters), letters, symbols)
             else:
                 words = rng.integers(symbols, size=(4 * share, letters))
             made = np.unique(make(words, length), axis=0)

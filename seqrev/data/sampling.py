@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqrev.config import Config, TaskConfig
-from seqrev.data.sequences import Sequences, indices_by_length, smallest_integers
-from seqrev.data.splits import GOLDEN, HELD_OUT, SPLITS, Split, mix, split_of, split_sizes
+from seqrev.data.sequences import Sequences, digits, indices_by_length, smallest_integers
+from seqrev.data.splits import GOLDEN, HELD_OUT, SPLITS, Split, first_of_each, mix, split_of, split_sizes
 from seqrev.errors import UsageError
 from seqrev.system.resources import check_memory
 from seqrev.task import ENDED, Array
 
 CHUNK = 32_768  # rows drawn and written at a time (it is part of what a seed means), fewer where they are long:
 SYMBOLS_PER_CHUNK = 8_388_608
+ROWS_AT_ONCE = 1_048_576  # of all sequences of a length
 ENUMERABLE = 65_536  # up to this many sequences of a length, all of them are listed, and a split's share is exact
 # Random streams beside those of the splits:
 STREAM, EPOCH, FRESH, FAMILY, WINDOW = range(len(SPLITS), len(SPLITS) + 5)
@@ -29,8 +30,11 @@ def _is_enumerable(length: int, symbols: int) -> bool:
 @functools.lru_cache(maxsize=64)
 def _members(split: Split, length: int, symbols: int) -> Array:
     """All sequences of one length that belong to a split, ``[rows, length]``, if they are few enough to be listed."""
-    every = np.array(list(itertools.product(range(symbols), repeat=length)), dtype=smallest_integers(symbols))
-    members: Array = every[split_of(every) == SPLITS.index(split)]
+    total, found = symbols**length, []
+    for start in range(0, total, ROWS_AT_ONCE):
+        every = digits(np.arange(start, min(start + ROWS_AT_ONCE, total)), length, symbols)
+        found.append(every[split_of(every) == SPLITS.index(split)])
+    members: Array = np.concatenate(found)
     return members
 
 
@@ -130,10 +134,15 @@ def fresh_sequences(length: int, count: int, config: Config) -> list[list[int]]:
     check_memory(4 * count * length * 100 // HELD_OUT, f"Drawing {count:,} sequences of length {length:,}")
     rng = np.random.default_rng([FRESH, length])  # not the run's seed: every model gets the same questions
     symbols = config.task.symbols
-    if _is_enumerable(length, symbols) and len(members := _members("test", length, symbols)):
+    few = length * math.log(symbols) <= math.log(
+        2 * count * 100 / HELD_OUT
+    )  # of so few, most would be drawn again and again
+    if (few or _is_enumerable(length, symbols)) and len(members := _members("test", length, symbols)):
         drawn = rng.permutation(members)[:count]
     else:
         drawn = sample(rng, "test", length, count, symbols)
+        while len(different := drawn.take(first_of_each(drawn), axis=0)) < count:
+            drawn = np.concatenate((different, sample(rng, "test", length, count - len(different), symbols)))
     rows: list[list[int]] = drawn.tolist()
     return rows
 

@@ -113,6 +113,13 @@ def smallest_integers(symbols: int) -> np.dtype[np.integer]:
     return np.min_scalar_type(-symbols)
 
 
+def digits(numbers: Array, length: int, symbols: int) -> Array:
+    """Numbers as sequences: their digits in base ``symbols``, ``[len(numbers), length]``."""
+    powers = symbols ** np.arange(length - 1, -1, -1)
+    rows: Array = (numbers[:, None] // powers % symbols).astype(smallest_integers(symbols))
+    return rows
+
+
 def indices_by_length(lengths: NDArray[np.integer]) -> Iterator[tuple[int, NDArray[np.intp]]]:
     """Each length that occurs, shortest first, and the indices that have it."""
     small = lengths.astype(np.min_scalar_type(lengths.max(initial=0)))  # is sorted in a fifth of the time

@@ -41,6 +41,11 @@ def hash_rows(sequences: Array) -> NDArray[np.uint64]:
     return mix(mixed * (GOLDEN**exponents)[lengths])
 
 
+def first_of_each(sequences: Array) -> NDArray[np.intp]:
+    """Where each sequence of ``[rows, longest]`` is for the first time, in order: the others are repetitions."""
+    return np.sort(np.unique(hash_rows(sequences), return_index=True)[1])
+
+
 def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The mixer of SplitMix64: every bit of a number decides about every bit of the result."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

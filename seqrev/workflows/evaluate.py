@@ -13,7 +13,7 @@ from seqrev.data.dataset import load_split
 from seqrev.data.families import FAMILIES, count_up_to, families, sequences_up_to
 from seqrev.data.lines import read_sequences
 from seqrev.data.sampling import fresh_sequences
-from seqrev.data.sequences import Pairs, answers_to
+from seqrev.data.sequences import Pairs, answers_to, pick
 from seqrev.data.splits import Split
 from seqrev.errors import InputError, SeqrevError, UsageError
 from seqrev.inference.batching import Sources
@@ -40,12 +40,13 @@ class EvaluationSet:
     """Which sequences to evaluate on: the first of these that is given, or else a split of the run's dataset."""
 
     split: Split = "test"
+    """Of ``train``, in which short sequences are there many times, each counts once."""
     file: Path | None = None
     """One sequence a line, or JSONL rows with ``src``; with targets (``tgt``, or after a tab) these are what is right."""
     lengths: str | None = None
     """As ``parse_lengths`` reads them. None of the sequences was in any training split."""
     count: int = 64
-    """Fresh sequences of each length."""
+    """Fresh sequences of each length, all different: fewer, where there are not so many."""
     exhaustive: int | None = None
     """Every sequence of up to so many symbols, those that were trained on as well."""
     families: bool = False
@@ -172,7 +173,9 @@ def _on_rows(model: Reverser, sequences: EvaluationSet, beam: int, protocol: Pro
     if sequences.split == "train" and str(model.run) == PRETRAINED:
         problem = "The pretrained run comes without its training split; validation or test was expected."
         raise InputError(problem, "seqrev evaluate --run pretrained")
-    rows = load_split(run_of(model).data, sequences.split, model.config)
+    rows: Sequence[Sequence[int]] = load_split(run_of(model).data, sequences.split, model.config)
+    if sequences.split == "train":  # where short sequences are drawn many times, and would count as often
+        rows = pick(rows, sorted({tuple(row): index for index, row in reversed([*enumerate(rows)])}.values()))
     result = _answer(model, rows, beam, protocol).to_dict()
     with limit_threads(model.config.train.threads):
         scores = [score.to_dict() for score in alignment_over(model.model, rows)]

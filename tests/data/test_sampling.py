@@ -4,12 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seqrev.config import TaskConfig, load_config
 from seqrev.data.sampling import available_lengths, capacity, check_possible, draw_split, fresh_sequences, sample
 from seqrev.data.splits import SPLITS, Split
 from seqrev.errors import UsageError
-from tests.data.common import small_config, split_by_hand
+from tests.data.common import few, small_config, split_by_hand
 
 FRESH = [[3, 1, 2, 0, 4], [1, 7, 0, 4, 6], [8, 7, 1, 3, 4]]
 
@@ -90,6 +92,30 @@ def test_fresh_sequences_are_the_same_whatever_was_drawn_before() -> None:
     np.random.default_rng(0).random()
     assert fresh_sequences(10, 20, small_config())[0][:9] != first[0]
     assert fresh_sequences(9, 20, small_config()) == first
+
+
+@given(st.integers(1, 9), st.integers(2, 12), st.integers(1, 3_000))
+@few
+def test_fresh_sequences_are_different_and_all_where_there_are_few(length: int, symbols: int, count: int) -> None:
+    config = small_config(f"task.symbols={symbols}")
+    try:
+        found = fresh_sequences(length, count, config)
+    except UsageError:  # there is none
+        return
+    assert len({*map(tuple, found)}) == len(found) <= count
+    if len(found) < count:
+        every = itertools.product(range(symbols), repeat=length)
+        assert len(found) == sum(split_by_hand(list(row)) == "test" for row in every)
+
+
+def test_many_fresh_sequences_of_five_digits_are_all_that_there_are_and_once() -> None:
+    """Ten thousand, of which twenty thousand draws would find some more often, and others not at all."""
+    config = small_config("task.symbols=10")
+    many = fresh_sequences(5, 20_000, config)
+    assert len({*map(tuple, many)}) == len(many)
+    assert len(many) == pytest.approx(10_000, rel=0.05)
+    assert all(split_by_hand(row) == "test" for row in many[:500])
+    assert len({*map(tuple, fresh_sequences(5, 64, config))}) == 64
 
 
 def test_fresh_sequences_never_change_between_versions() -> None:

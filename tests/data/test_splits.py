@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqrev.data.sequences import Sequences
-from seqrev.data.splits import SPLITS, split_of, split_sizes
+from seqrev.data.splits import SPLITS, first_of_each, split_of, split_sizes
 from tests.data.common import few, small_config, split_by_hand
 
 
@@ -37,3 +37,9 @@ def test_four_fifths_are_for_training_and_a_tenth_each_is_held_out(symbols: int,
 def test_a_stream_needs_no_training_split() -> None:
     assert split_sizes(small_config()) == {"train": 700, "validation": 60, "test": 50}
     assert split_sizes(small_config("data.stream=true")) == {"validation": 60, "test": 50}
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4), min_size=1))
+def test_each_sequence_is_found_where_it_is_first(rows: list[list[int]]) -> None:
+    found = first_of_each(Sequences.from_lists(rows, 3).padded)
+    assert found.tolist() == sorted({rows.index(row) for row in rows})
