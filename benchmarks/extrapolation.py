@@ -1,8 +1,9 @@
-"""How far configs/extrapolate.yaml reaches: the tables of docs/extrapolation.md, for the rules reverse and copy.
+"""How far configs/extrapolate.yaml reaches: the tables of docs/extrapolation.md, for the rules reverse, copy and rotate.
 
     python benchmarks/extrapolation.py headline      five seeds of the recipe, to 10,000 symbols; half an hour on one core
     python benchmarks/extrapolation.py longest       the same five seeds, one sequence of 100,000 symbols; an hour
     python benchmarks/extrapolation.py settings      other alphabets, training lengths and numbers of steps; an hour
+    python benchmarks/extrapolation.py rotate        the rule that needs both counts, five seeds; half an hour
     python benchmarks/extrapolation.py headline --rule copy --seed 3
 
 Prints a line for each model, and keeps it in a JSON file: what is there is not measured again. Delete the file after
@@ -47,11 +48,21 @@ SETTINGS: dict[str, tuple[tuple[int, ...], list[str]]] = {
     "1,000 symbols, 5,000 steps": (EASY, ["task.symbols=1000", "train.steps=5000"]),
 }
 """Of each setting the seeds, and how it differs from the recipe."""
+ROTATE = [
+    "model.encoder_layers=0",
+    "model.query_dropout=0.2",
+    "train.target_noise=0",
+    "train.lr=0.002",
+    "train.noise_warmup_steps=300",
+    "train.steps=3000",
+]
+"""How that for the rule rotate differs from the recipe."""
 
 
 def cases(table: str) -> Iterator[tuple[str, int, list[str]]]:
     """Name, seed and changes of every model of a table."""
-    for name, (seeds, changes) in (SETTINGS if table == "settings" else {"the recipe": (tuple(range(5)), [])}).items():
+    recipe = {"the recipe": (tuple(range(5)), ROTATE if table == "rotate" else [])}
+    for name, (seeds, changes) in (SETTINGS if table == "settings" else recipe).items():
         for seed in seeds:
             yield name, seed, changes
 
@@ -65,6 +76,7 @@ def measure(table: str, rule: str, seed: int, changes: list[str]) -> dict[str, A
     model, longest = trainer.model.eval(), config.task.max_length
     lengths = {
         "headline": {20: 64, 100: 64, 1_000: 64, 10_000: 16},
+        "rotate": {20: 64, 100: 64, 1_000: 64, 10_000: 16},
         "longest": {100_000: 1},
         "settings": {8 * longest: 16, 16 * longest: 16, 1_000: 16},
     }[table]
@@ -74,7 +86,7 @@ def measure(table: str, rule: str, seed: int, changes: list[str]) -> dict[str, A
         sequences = fresh_sequences(length, count, config)
         found[str(length)] = [evaluate(model, sequences).overall.exact, len(sequences)]
         found.setdefault("seconds", {})[str(length)] = round(time.perf_counter() - began, 1)
-    for length in (10, 500, 1_000) if table == "headline" else ():
+    for length in (10, 500, 1_000) if table in ("headline", "rotate") else ():
         score = alignment_over(model, fresh_sequences(length, 16, config))[0]
         found.setdefault("alignment", {})[str(length)] = [score.mass, score.hit]
     return found
@@ -83,7 +95,7 @@ def measure(table: str, rule: str, seed: int, changes: list[str]) -> dict[str, A
 def main() -> None:
     """Measure what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=("headline", "longest", "settings"))
+    parser.add_argument("table", choices=("headline", "longest", "settings", "rotate"))
     parser.add_argument("--rule", action="append", choices=("reverse", "copy"), help="only this one")
     parser.add_argument("--seed", action="append", type=int, help="only these")
     parser.add_argument("--setting", action="append", choices=SETTINGS, help="only these")
@@ -92,7 +104,7 @@ def main() -> None:
     if options.setting and options.table != "settings":
         parser.error("--setting goes with the table settings")
     torch.set_num_threads(1)
-    for rule in options.rule or ("reverse", "copy"):
+    for rule in ("rotate",) if options.table == "rotate" else options.rule or ("reverse", "copy"):
         for name, seed, changes in cases(options.table):
             if (options.seed and seed not in options.seed) or (options.setting and name not in options.setting):
                 continue
