@@ -51,24 +51,31 @@ class Checkpoint:
         content = files.read_regular(path, largest_file(shapes), "a file of a checkpoint", follow=False)
         if (len(content), hashlib.sha256(content).hexdigest()) != (entry.get("bytes"), entry.get("sha256")):
             raise InputError(f"{path} is damaged: its size or SHA-256 is not the one in its manifest.")
-        try:
-            tensors = load(content)  # refuses lying headers: gaps, overlaps, trailing bytes
-        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise InputError(f"{path} cannot be read: {shorten(str(error), 100)}.") from None
-        expected = {key: (shape, np.dtype(np.float32)) for key, shape in shapes.items()}
-        found = {key: (tensor.shape, tensor.dtype) for key, tensor in tensors.items()}
-        wrong = sorted(key for key in expected.keys() | found.keys() if found.get(key) != expected.get(key))
-        if wrong:
-            raise InputError(f"{path} does not fit the configuration of its run: {shorten(wrong[0], 80)}.")
-        if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
-            raise InputError(f"{path} has NaN or infinity in it.")
-        return tensors
+        return checked_tensors(content, path, shapes)
 
     def is_intact(self) -> bool:
         """Whether every file is what the manifest says."""
         with suppress(InputError):
             return all(files.sha256_of(self.path / name) == entry.get("sha256") for name, entry in self.files.items())
         return False
+
+
+def checked_tensors(
+    content: bytes, path: Path, shapes: Shapes, dtype: type[np.floating[Any]] = np.float32
+) -> dict[str, NDArray[Any]]:
+    """The tensors of a safetensors file; raise ``InputError`` if they do not have these names, shapes and type, or NaN."""
+    try:
+        tensors = load(content)  # refuses lying headers: gaps, overlaps, trailing bytes
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise InputError(f"{path} cannot be read: {shorten(str(error), 100)}.") from None
+    expected = {key: (shape, np.dtype(dtype)) for key, shape in shapes.items()}
+    found = {key: (tensor.shape, tensor.dtype) for key, tensor in tensors.items()}
+    wrong = sorted(key for key in expected.keys() | found.keys() if found.get(key) != expected.get(key))
+    if wrong:
+        raise InputError(f"{path} does not fit the configuration of its run: {shorten(wrong[0], 80)}.")
+    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+        raise InputError(f"{path} has NaN or infinity in it.")
+    return tensors
 
 
 def largest_file(shapes: Shapes) -> int:

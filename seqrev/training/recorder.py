@@ -10,6 +10,7 @@ from seqrev.interpret.snapshots import is_snapshot_step, save_snapshot
 from seqrev.runs.checkpoints import save_checkpoint
 from seqrev.runs.folders import Run
 from seqrev.runs.metrics import MetricsWriter
+from seqrev.runs.stages import is_stage_step, save_stage
 from seqrev.training.events import Event, Validation, to_row
 from seqrev.training.schedule import is_logged
 from seqrev.training.state import TrainingState
@@ -47,6 +48,9 @@ class RunRecorder:
 
     def _save_snapshot(self) -> None:
         save_snapshot(self._run.snapshots, self._state.model, self._watched, self._state.step, self._answer)
+        if is_stage_step(self._state.step, self._state.config.train.steps):
+            weights = {name: value.numpy(force=True) for name, value in self._state.model.named_parameters()}
+            save_stage(self._run.snapshots, self._state.step, weights)
 
     def append(self, event: Event) -> None:
         """Write an event to ``metrics.jsonl``, if it is one that is logged."""
