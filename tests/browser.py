@@ -1,22 +1,21 @@
-"""A headless Chromium, for the tests of the interactive page."""
+"""A headless Chromium, for the tests of the live page."""
 
-import io
 import json
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 
 OPTIONS = (
     "--headless",
@@ -30,24 +29,29 @@ OPTIONS = (
     "--window-size=1280,800",
     "about:blank",
 )
-VISIBLE = """
-const seen = []
-const walk = (root) => {
-  for (const element of root.querySelectorAll("*")) {
-    if (element.shadowRoot) walk(element.shadowRoot)
-    const {width, height} = element.getBoundingClientRect()
-    const visible = width && height && element.checkVisibility({visibilityProperty: true})
-    if (visible && element.matches(arguments[0])) seen.push(element)
+CONTRAST = """
+// Every visible element with text of its own: its text, its size, and the contrast of its colours (WCAG 2.2, 1.4.3).
+const luminance = (colour) => {
+  const [red, green, blue] = colour.match(/[\\d.]+/g).slice(0, 3).map((value) => value / 255)
+    .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+}
+const ground = (element) => {
+  for (; element; element = element.parentElement) {
+    const colour = getComputedStyle(element).backgroundColor
+    if (colour !== "rgba(0, 0, 0, 0)") return colour
   }
 }
-walk(document)
-return seen
-"""
-TITLES = "return Bokeh.documents[0].get_model_by_name(arguments[0]).children.slice(1).map((plot) => plot.title.text)"
-FRAME = """
-const plot = Bokeh.documents[0].get_model_by_name(arguments[0]).children[arguments[1]]
-const view = Bokeh.index.find_one(plot), box = view.el.getBoundingClientRect(), frame = view.frame.bbox
-return [box.left + frame.left, box.top + frame.top, frame.width, frame.height]
+const found = []
+for (const element of document.body.querySelectorAll("*")) {
+  const text = element.matches("input:not([type=checkbox])") ? element.value
+    : [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).map((node) => node.data).join("").trim()
+  if (!text || element.matches("script, .unseen") || !element.checkVisibility({visibilityProperty: true})) continue
+  const {color, fontSize} = getComputedStyle(element)
+  const [dark, light] = [luminance(color), luminance(ground(element))].sort((one, other) => one - other)
+  found.push([text, parseFloat(fontSize), (light + 0.05) / (dark + 0.05)])
+}
+return found
 """
 
 
@@ -80,14 +84,10 @@ class Page:
         self.driver = driver
         self.logged("performance")  # reading the log empties it
         driver.get(path.as_uri())
-        self.until(lambda: self.texts(".bk-tab.bk-active") and "weights of" in self.titles()[0])
 
-    def until(self, done: Callable[[], object]) -> None:
-        """Wait, at most for a minute."""
-        end = time.monotonic() + 60
-        while not done():
-            assert time.monotonic() < end, "the page does not reach the expected state"
-            time.sleep(0.05)
+    def run(self, script: str, *arguments: object) -> Any:
+        """What a script of the page's own world returns."""
+        return self.driver.execute_script(script, *arguments)
 
     def logged(self, kind: str) -> list[dict[str, Any]]:
         """New entries of a log of the browser: ``browser`` (its console) or ``performance``."""
@@ -99,45 +99,64 @@ class Page:
         events = [json.loads(entry["message"])["message"] for entry in self.logged("performance")]
         return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
 
-    def seen(self, selector: str) -> list[Any]:
-        """Visible elements, those inside of Bokeh's components too."""
-        elements: list[Any] = self.driver.execute_script(VISIBLE, selector)
-        return elements
+    def find(self, selector: str) -> list[WebElement]:
+        """The visible elements."""
+        return [one for one in self.driver.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed()]
 
     def texts(self, selector: str) -> list[str]:
         """The texts of visible elements."""
-        return [element.text for element in self.seen(selector)]
+        return [element.text for element in self.find(selector)]
 
-    def titles(self) -> list[str]:
-        """The titles of the bars and of the map, read from Bokeh, which draws them."""
-        (view,) = self.texts(".bk-tab.bk-active")
-        titles: list[str] = self.driver.execute_script(TITLES, view)
-        return titles
+    def text(self, selector: str) -> str:
+        """The text of the only visible one."""
+        (text,) = self.texts(selector)
+        return text
 
-    def click(self, label: str, selector: str = ".bk-btn") -> None:
-        """Press a button, or open a tab."""
-        (element,) = [element for element in self.seen(selector) if element.text == label]
+    def click(self, selector: str, label: str | None = None) -> None:
+        """Press a button, the only one, or the only one of that name."""
+        (element,) = [one for one in self.find(selector) if label in (None, one.accessible_name)]
         element.click()
 
-    def choose(self, layer: int, head: int) -> None:
-        """Press the buttons of a layer, and of a head (0: the mean)."""
-        for group, choice in zip(self.seen(".bk-RadioButtonGroup"), (layer - 1, head), strict=True):
-            self.driver.execute_script(
-                "arguments[0].shadowRoot.querySelectorAll('.bk-btn')[arguments[1]].click()", group, choice
-            )
+    def press(self, *keys: str, shift: bool = False) -> None:
+        """Press keys, wherever the focus is."""
+        held = [Keys.SHIFT] * shift
+        actions = ActionChains(self.driver)
+        for key in held:
+            actions.key_down(key)
+        actions.send_keys(*keys)
+        for key in held:
+            actions.key_up(key)
+        actions.perform()
 
-    def cell(self, view: str, row: int, column: int, rows: int, columns: int) -> tuple[int, int]:
-        """Where the middle of a cell of the map is, in pixels of the window."""
-        left, top, width, height = self.driver.execute_script(FRAME, view, 2)
-        return round(left + width * (column + 0.5) / columns), round(top + height * (row + 0.5) / rows)
+    def type(self, text: str) -> None:
+        """Write, or if it is long paste, a sequence in place of the one that is there, without the return key."""
+        (field,) = self.find("#sequence")
+        field.clear()
+        self.run("arguments[0].value = arguments[1]", field, text[:-50])
+        field.send_keys(text[-50:])
 
-    def point(self, x: int, y: int) -> None:
-        """Move the mouse."""
+    def point(self, row: int, column: int) -> None:
+        """Move the mouse to the middle of a cell of the large map, counted from 0."""
+        x, y = self.run(
+            "const box = document.querySelector('.cells').getBoundingClientRect()\n"
+            "const {rows, columns} = page.panes[0].map.view.grid\n"
+            "return [box.x + box.width * (arguments[1] + 0.5) / columns, box.y + box.height * (arguments[0] + 0.5) / rows]",
+            *(row, column),
+        )
         action = ActionBuilder(self.driver)
-        action.pointer_action.move_to_location(x, y)  # type: ignore[no-untyped-call]  # nor here
+        action.pointer_action.move_to_location(round(x), round(y))  # type: ignore[no-untyped-call]  # nor this
         action.perform()
 
-    def pixels(self) -> NDArray[np.float64]:
-        """The window as colours, ``[height, width, 3]``, 0 to 1."""
-        image = matplotlib.image.imread(io.BytesIO(self.driver.get_screenshot_as_png()))
-        return np.asarray(image[..., :3], dtype=np.float64)
+    def resize(self, width: int, height: int, zoom: float = 1.0) -> None:
+        """A window of so many pixels, in which the page is shown at a zoom."""
+        size = {"width": round(width / zoom), "height": round(height / zoom), "deviceScaleFactor": zoom, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    def choose_scheme(self, scheme: str) -> None:
+        """What the system prefers, ``dark`` or ``light``."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def written(self) -> list[tuple[str, float, float]]:
+        """Every visible text with its size in pixels and its contrast."""
+        return [(text, size, contrast) for text, size, contrast in self.run(CONTRAST)]

@@ -52,7 +52,7 @@ def test_the_source_distribution_holds_what_the_tests_need(clone: Path) -> None:
 def test_the_wheel_holds_the_whole_package_and_nothing_else(clone: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(build("wheel", clone, tmp_path)) as wheel:
         inside = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert {"seqrev/py.typed", "seqrev/plotting/page.js", "seqrev/configs/small.yaml"} <= inside
+    assert {"seqrev/py.typed", "seqrev/plotting/page/page.js", "seqrev/configs/small.yaml"} <= inside
     package = {path.relative_to(clone).as_posix() for path in (clone / "seqrev").rglob("*") if path.is_file()}
     assert inside == package | {f"seqrev/configs/{path.name}" for path in (clone / "configs").iterdir()}
 

@@ -1,17 +1,25 @@
 """What was seen of one sequence, ready to be shown: as a picture, or as a page to explore."""
 
 import html
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqrev.interpret.attention import Attention
-from seqrev.interpret.attention_kinds import Kind, check_layer_and_head
+from seqrev.interpret.attention_kinds import Kind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from seqrev.plotting.page import Stage
     from seqrev.plotting.style import Theme, ThemeName
+
+
+def no_stages(_on_warning: Callable[[str], None]) -> "Sequence[Stage]":
+    """No weights: the page has the maps of one sequence."""
+    return ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -20,6 +28,8 @@ class SeenAttention(Attention):
 
     name: str = "a model"
     """Of the model, in titles."""
+    stages: "Callable[[Callable[[str], None]], Sequence[Stage]]" = no_stages
+    """Gives a page the weights that answer in it."""
 
     def plot(
         self,
@@ -42,16 +52,24 @@ class SeenAttention(Attention):
 
         return draw_attention(self, self.name, kind, layer, head, guide, theme=theme)
 
-    def page(self, kind: Kind = "cross", layer: int | None = None, head: int | None = None) -> "Page":
-        """An interactive page, HTML that needs no network, which begins with this kind, layer and head.
+    def page(
+        self,
+        kind: Kind = "cross",
+        layer: int | None = None,
+        head: int | None = None,
+        on_warning: Callable[[str], None] = warnings.warn,
+    ) -> "Page":
+        """A page in which the model lives, HTML that needs no network; it begins with this sequence, kind, layer and head.
+
+        After a beam search, which a page does not have, it shows the maps of this answer only. ``on_warning`` is told of
+        stages of the training that are damaged; the page does without them.
 
         Raises:
-            UsageError: there is no such kind, layer or head; or the extra that a page takes is not installed.
+            UsageError: there is no such kind, layer or head; or there is too much for a page.
         """
         from seqrev.plotting.attention import draw_page
 
-        check_layer_and_head(self.config, kind, layer, head)
-        return Page(draw_page(self, self.name, kind, layer, head))
+        return Page(draw_page(self, self.name, self.stages(on_warning), kind, layer, head))
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         from seqrev.plotting.figures import notebook_png

@@ -6,13 +6,14 @@
 """
 
 import copy
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqrev.api.attention import SeenAttention
+from seqrev.api.attention import SeenAttention, no_stages
 from seqrev.api.history import as_table
 from seqrev.api.symbols import Symbols, as_lists
 from seqrev.config import Config
@@ -28,6 +29,7 @@ from seqrev.model.weights import load_weights, weight_shapes
 from seqrev.runs.checkpoints import Checkpoint, best_first, largest_file
 from seqrev.runs.folders import Run, find_run
 from seqrev.runs.metrics import read_metrics
+from seqrev.runs.stages import load_stages
 from seqrev.system.devices import choose_device
 from seqrev.system.resources import check_memory
 from seqrev.system.threads import limit_threads
@@ -37,6 +39,7 @@ from seqrev.training.events import Event, to_row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from seqrev.plotting.page import Stage
     from seqrev.plotting.style import Theme, ThemeName
     from seqrev.training.trainer import Trainer  # with the optimizer, for which nobody who only asks need wait
 
@@ -106,7 +109,26 @@ class Reverser:
         (source,) = self._sources([sequence])
         with limit_threads(self.config.train.threads):
             seen = record_attention(self.model, source, beam)
-        return SeenAttention(**vars(seen), name=str(self.run or "a model"))
+        stages = self.stages if beam == 1 else no_stages
+        return SeenAttention(**vars(seen), name=str(self.run or "a model"), stages=stages)
+
+    def stages(self, on_warning: Callable[[str], None] = warnings.warn) -> "list[Stage]":
+        """The weights that its training kept on its way, and at last its own: what a page computes with.
+
+        ``on_warning`` is told what is damaged, which is left out.
+        """
+        from seqrev.plotting.page import Stage
+
+        name, stages = "model", list[Stage]()
+        if self.run and self.checkpoint:
+            name, step = f"step {self.checkpoint.step}", self.checkpoint.step
+            shapes, problems = weight_shapes(self.config.model, self.model.vocabulary_size), list[str]()
+            earlier = load_stages(self.run.snapshots, shapes, problems)
+            stages = [Stage(f"step {number}", weights) for number, weights in earlier.items() if number < step]
+            if problems:
+                on_warning(f"Warning: {' '.join(problems)} The page does without.")
+        weights = {name: tensor.float().numpy(force=True) for name, tensor in self.model.state_dict().items()}
+        return [*stages, Stage(name, weights)]
 
     @contextmanager
     def ablate(self, *heads: str) -> Iterator["Reverser"]:

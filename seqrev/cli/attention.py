@@ -42,7 +42,8 @@ def command(
     out: Annotated[
         Path | None,
         Option(
-            metavar="FILE", help="Picture: .png, .svg or .pdf; .html: a page to explore; left out: numbered in the run."
+            metavar="FILE",
+            help="Picture: .png, .svg or .pdf; .html: a page in which the model lives; left out: numbered in the run.",
         ),
     ] = None,
     type_: Annotated[
@@ -105,7 +106,7 @@ def command(
         _print_map(console, attention, view, ascii_)
     found = _print_scores(console, attention, model, view)
     with _told_anyway(console, found):
-        found["out"] = str(workflow.save(attention, model, view, out, arrays))
+        found["out"] = str(workflow.save(attention, model.run, view, out, arrays, console.note))
 
 
 def _print_map(console: Console, attention: "Attention", view: "View", plain: bool) -> None:

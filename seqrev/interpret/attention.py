@@ -36,6 +36,8 @@ class Attention:
     answer: Hypothesis
     maps: AttentionMaps
     """Tensors without gradient, each with a batch of one."""
+    longest_answer: int | None = None
+    """Symbols in the longest answer that the model has learned, where the rule does not say it."""
 
     def __repr__(self) -> str:
         source, output = (shorten_sequence(symbols) for symbols in (self.source, self.answer.output))
@@ -137,4 +139,4 @@ def record_attention(model: Transformer, source: Sequence[int], beam: int = 1) -
     with torch.inference_mode():
         maps = model.attention_maps(source_ids, target_ids[:, :steps])
     on_cpu = AttentionMaps(*(tuple(layer.cpu() for layer in kind) for kind in maps))
-    return Attention(model.config, model.rule, list(source), answer, on_cpu)
+    return Attention(model.config, model.rule, list(source), answer, on_cpu, model.longest_answer)

@@ -11,7 +11,7 @@ from seqrev.interpret.attention import Attention
 from seqrev.interpret.attention_kinds import ATTENTION_NAMES, Kind, check_layer_and_head
 from seqrev.interpret.snapshots import AttentionSnapshot
 from seqrev.plotting.heatmaps import LabelledMap, Map, attention_figure, axis_labels, snapshots_figure
-from seqrev.plotting.page import attention_page
+from seqrev.plotting.page import Stage, attention_page
 from seqrev.plotting.style import Theme, ThemeName, find_theme
 from seqrev.system.text import shorten_sequence
 from seqrev.task import alignment_name
@@ -57,17 +57,25 @@ def draw_attention(
 
 
 def draw_page(
-    attention: Attention, name: str, kind: Kind = "cross", layer: int | None = None, head: int | None = None
+    attention: Attention,
+    name: str,
+    stages: Sequence[Stage],
+    kind: Kind = "cross",
+    layer: int | None = None,
+    head: int | None = None,
 ) -> str:
-    """Every kind, layer and head as an interactive page, HTML; the arguments are those of ``draw_attention``.
+    """A live page, HTML: the model answers in it, beginning with this sequence, at the ``stages`` of its training.
+
+    The last stage is the model itself. Where a page cannot compute with it, or there is no stage, the page has the maps of
+    this sequence. Kind, layer and head, as in ``draw_attention``, are of the map that is large at first.
 
     Raises:
-        UsageError: the extra that it takes is not installed, or there is too much for a page.
+        UsageError: there is no such layer or head, or there is too much for a page.
     """
-    scores = [score for index in range(len(attention.maps.cross)) for score in attention.anti_diagonal(index + 1)]
-    captions = [f"{alignment_name(attention.rule)} {score.describe()}" for score in scores]
-    title = f"{name}: the answer is {attention.verdict}"
-    return attention_page(attention.to_arrays(), captions, title, kind, layer, head)
+    check_layer_and_head(attention.config, kind, layer, head)
+    shown = (kind, layer, head)
+    arrays, longest = attention.to_arrays(), attention.longest_answer
+    return attention_page(arrays, attention.config, attention.rule, name, stages, longest, shown)
 
 
 def draw_snapshot(

@@ -1,11 +1,12 @@
 """``seqrev attention``: draw where a model looks, how that was learned, and what its heads do."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seqrev.api.attention import SeenAttention
 from seqrev.api.reverser import Reverser
 from seqrev.data.dataset import load_split
 from seqrev.data.sequences import example
@@ -50,6 +51,7 @@ def draw(
     beam: int = 1,
     out: Path | None = None,
     arrays: Path | None = None,
+    on_warning: Callable[[str], None] = lambda message: None,
 ) -> tuple[Attention, Path]:
     """Draw where a model looks while it answers a sequence: ``look``, then ``save``.
 
@@ -57,7 +59,7 @@ def draw(
         UsageError, InputError, PictureError: as these two do.
     """
     attention = look(model, sequence, view, beam, out, arrays)
-    return attention, save(attention, model, view, out, arrays)
+    return attention, save(attention, model.run, view, out, arrays, on_warning)
 
 
 def look(
@@ -67,7 +69,7 @@ def look(
     beam: int = 1,
     out: Path | None = None,
     arrays: Path | None = None,
-) -> Attention:
+) -> SeenAttention:
     """Where a model looks while it answers a sequence (None: one of the test split of its run), for a picture to be saved.
 
     Raises:
@@ -85,12 +87,18 @@ def look(
 
 
 def save(
-    attention: Attention, model: Reverser, view: View = View(), out: Path | None = None, arrays: Path | None = None
+    attention: SeenAttention,
+    run: Run | None,
+    view: View = View(),
+    out: Path | None = None,
+    arrays: Path | None = None,
+    on_warning: Callable[[str], None] = lambda message: None,
 ) -> Path:
     """Save the picture of what was seen; returns its path.
 
-    That is ``out``, a ``.png``, ``.svg`` or ``.pdf``, or ``.html`` for a page; None: numbered in the run's ``attention``
-    folder. ``arrays``, an ``.npz`` file, gets all maps and labels.
+    That is ``out``, a ``.png``, ``.svg`` or ``.pdf``, or ``.html`` for a page in which the model lives; None: numbered in
+    the run's ``attention`` folder. ``arrays``, an ``.npz`` file, gets all maps and labels. ``on_warning`` is told of stages
+    of the training that are damaged.
 
     Raises:
         InputError: a file cannot be written.
@@ -98,15 +106,11 @@ def save(
     """
     if arrays is not None:
         save_arrays(attention.to_arrays(), arrays)
-    name = str(model.run or "a model")
-    with picture_errors(), _target(model.run, out, ".png") as path:
-        from seqrev.plotting.attention import draw_attention, draw_page  # which import Matplotlib
-
+    with picture_errors(), _target(run, out, ".png") as path:
         if path.suffix.lower() == ".html":
-            save_page(draw_page(attention, name, view.kind, view.layer, view.head), path)
+            save_page(attention.page(view.kind, view.layer, view.head, on_warning), path)
         else:
-            figure = draw_attention(attention, name, view.kind, view.layer, view.head, view.guide, theme=view.theme)
-            save_figure(figure, path)
+            save_figure(attention.plot(view.kind, view.layer, view.head, view.guide, theme=view.theme), path)
     return path
 
 

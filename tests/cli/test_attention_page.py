@@ -1,49 +1,71 @@
-"""``seqrev attention --out map.html``; the page itself is tested in ``tests/plotting/test_page.py``."""
+"""``seqrev attention --out page.html``; the page itself is tested in ``tests/plotting/page``."""
 
+import json
+import re
 import shutil
-import sys
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 from seqrev.runs.folders import Run
 from tests.helpers import Cli, assert_refused
 
 
-def test_a_page_is_written(cli: Cli, own_run: Run) -> None:
+def data(path: str) -> Any:
+    """What is in a page."""
+    (text,) = re.findall(
+        r'<script type="application/json" id="data">(.*?)</script>', Path(path).read_text(encoding="utf-8")
+    )
+    return json.loads(text)
+
+
+def test_a_page_is_written_with_the_model_and_the_stages_of_its_training(cli: Cli, own_run: Run) -> None:
     result = cli(
-        "attention", "4", "2", "1", "--out", "map.HTML", "--layer", "1", "--head", "2", "--type", "decoder", "--json"
+        "attention", "4", "2", "1", "--out", "page.HTML", "--layer", "1", "--head", "2", "--type", "decoder", "--json"
     )
     assert result.code == 0, result.err
-    assert result.document["out"] == "map.HTML"
-    assert Path("map.HTML").read_text().lstrip().startswith("<!DOCTYPE html>")
+    assert result.document["out"] == "page.HTML"
+    page = data("page.HTML")
+    assert page["shown"] == {"kind": "decoder", "layer": 1, "head": 2}
+    assert page["source"] == [4, 2, 1]
+    assert page["symbols"] == 5
+    assert [stage["name"] for stage in page["stages"]][:-1] == ["step 16", "step 32", "step 64"]
     assert not (own_run.path / "attention").exists()
+
+
+def test_a_damaged_stage_is_left_out_and_named_in_one_line(cli: Cli, own_run: Run) -> None:
+    damaged = own_run.snapshots / "weights-000032.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    result = cli("attention", "4", "2", "1", "--out", "page.html")
+    assert result.code == 0
+    (warning,) = (line for line in result.err.splitlines() if line.startswith("Warning: "))
+    assert str(damaged.relative_to(Path.cwd())) in warning
+    assert warning.endswith("The page does without.")
+    assert len(data("page.html")["stages"]) == 3
+
+
+def test_a_run_without_stages_has_one(cli: Cli, own_run: Run) -> None:
+    shutil.rmtree(own_run.snapshots)
+    result = cli("attention", "4", "2", "1", "--out", "page.html")
+    assert result.code == 0
+    assert "Warning" not in result.err
+    assert len(data("page.html")["stages"]) == 1
+
+
+def test_with_a_beam_it_has_the_maps_of_that_answer(cli: Cli, own_run: Run) -> None:
+    assert cli("attention", "4", "2", "1", "--run", own_run, "--beam", "3", "--out", "page.html").code == 0
+    assert "stages" not in data("page.html")
+    assert data("page.html")["reason"] == "The page was made without the model."
 
 
 def test_the_name_of_the_run_is_text(cli: Cli, own_run: Run) -> None:
     hostile = Path("<script>broken<!--")
     shutil.move(own_run.path, hostile)
-    assert cli("attention", "4", "2", "1", "--run", hostile, "--out", "map.html").code == 0
-    page = Path("map.html").read_text()
+    assert cli("attention", "4", "2", "1", "--run", hostile, "--out", "page.html").code == 0
+    page = Path("page.html").read_text(encoding="utf-8")
     assert str(hostile) not in page
-    assert "&lt;script&gt;broken&lt;!--" in page
-
-
-def test_without_the_extra_it_says_what_to_type(cli: Cli, own_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == "bokeh"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "bokeh", None)
-    result = cli("attention", "4", "2", "1", "--run", own_run, "--out", "map.html")
-    assert_refused(result, 2, "Bokeh, which is not installed", "pip install 'seqrev[explorer]'")
-    assert not Path("map.html").exists()
-
-
-def test_a_picture_does_not_import_bokeh(cli: Cli, own_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == "bokeh"]:
-        monkeypatch.delitem(sys.modules, name)
-    assert cli("attention", "4", "2", "1", "--run", own_run, "--out", "map.png").code == 0
-    assert "bokeh" not in sys.modules
+    assert "<h1>&lt;script&gt;broken&lt;!--</h1>" in page
 
 
 def test_a_page_in_a_folder_that_is_not_there_is_refused(cli: Cli, own_run: Run) -> None:
-    assert_refused(cli("attention", "4", "2", "1", "--run", own_run, "--out", "none/map.html"), 3, "cannot be written")
+    result = cli("attention", "4", "2", "1", "--run", own_run, "--out", "none/page.html")
+    assert_refused(result, 3, "cannot be written")

@@ -98,7 +98,7 @@ MISSING_INPUT = (
     ["runs", "9"],
     ["sweep", "missing.yaml"],
     *(["decode", "--run", *more] for more in (["latest", "1"], ["9", "1"], ["9", "-"], ["9", "--file", "mine.txt"])),
-    *(["attention", "--run", *more] for more in (["latest"], ["9", "1"], ["9", "--out", "map.html"], ["9", "--report"])),
+    *(["attention", "--run", *more] for more in (["latest"], ["9", "1"], ["9", "--out", "page.html"], ["9", "--report"])),
     *(["attention", "--over-time", *more] for more in (["--runs-dir", "none"], ["--run", "9"], ["--run", "latest"])),
 )
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from selenium.webdriver.common.keys import Keys
 
 from tests.browser import Page, chromium
 from tests.helpers import child_environment, run_main
@@ -103,9 +104,9 @@ def _update() -> None:
             print(path.name)
             path.write_text(reader.read(path), encoding="utf-8")
         with chromium(Path(folder) / "profile") as driver:
-            page = Page(driver, reader.clone / "map.html")
-            page.point(*page.cell("cross-attention", 1, 3, 5, 6))
-            page.until(lambda: page.texts(".bk-tooltip-row-value"))
+            page = Page(driver, reader.clone / "page.html")
+            page.resize(1280, 720)
+            page.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
             driver.save_screenshot(str(reader.clone / "images" / "explorer.png"))
         for picture in (reader.clone / "images").iterdir():
             shutil.copy(picture, GUIDE / "images")

@@ -58,15 +58,19 @@ def test_the_tree_of_the_readme_is_the_top_of_the_whole_one() -> None:
 
 def test_the_tree_is_that_of_the_package() -> None:
     listed: list[str] = []
-    folder = ""
+    folders: list[str] = []
     for line in tree(CODE):
         name, _, description = line.strip().partition(" ")
         assert description.strip(), line
+        depth = (len(line) - len(line.lstrip())) // 2
+        folders = folders[: max(0, depth - 1)]
+        folder = "".join(folders)
         if name.endswith("/"):  # the line of a folder is that of its __init__.py
-            folder = "" if name == "seqrev/" else name
-            listed.append(f"{folder}__init__.py")
+            if depth:
+                folders.append(name)
+            listed.append("".join(folders) + "__init__.py")
         else:
-            listed.append((folder if line.startswith("    ") else "") + name)
+            listed.append(folder + name)
     package = ROOT / "seqrev"
     files = {
         str(path.relative_to(package)) for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts

@@ -150,14 +150,14 @@ def test_a_strip_has_every_snapshot() -> None:
     assert "layer 1 of 2, head 2 of 2" in texts(figure)
 
 
-def test_a_page_has_the_score_of_every_layer_and_head() -> None:
-    html = draw_page(ATTENTION, "runs/001")
-    assert "runs/001: the answer is wrong" in html
-    for layer in (1, 2):
-        for score in ATTENTION.anti_diagonal(layer):
-            assert f"anti-diagonal mass {score.mass:.3f}, hit {score.hit:.3f}" in html
+def test_a_page_without_a_model_has_what_was_recorded() -> None:
+    html = draw_page(ATTENTION, "runs/001", [])
+    assert "<h1>runs/001</h1>" in html
+    assert '"recorded":{"emitted":["9","2","8","\\u003cEOS>"]' in html
 
 
 def test_a_layer_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="There is no layer 3"):
         draw_attention(ATTENTION, "runs/001", "cross", 3)
+    with pytest.raises(UsageError, match="There is no head 3"):
+        draw_page(ATTENTION, "runs/001", [], "cross", 2, 3)
