@@ -14,13 +14,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seqrev import workflows
     from seqrev.api.reverser import Reverser, load
+    from seqrev.api.train import train
     from seqrev.config import Config, load_config
     from seqrev.errors import SeqrevError
     from seqrev.training.events import Step, Validation
     from seqrev.training.trainer import Trainer
 
 __version__ = metadata.version("seqrev")
-__all__ = ["Config", "Reverser", "SeqrevError", "Step", "Trainer", "Validation", "load", "load_config", "workflows"]
+__all__ = [
+    "Config",
+    "Reverser",
+    "SeqrevError",
+    "Step",
+    "Trainer",
+    "Validation",
+    "load",
+    "load_config",
+    "train",
+    "workflows",
+]
 
 _MODULES = {
     "Config": "config",
@@ -31,6 +43,7 @@ _MODULES = {
     "Validation": "training.events",
     "load": "api.reverser",
     "load_config": "config",
+    "train": "api.train",
 }
 
 

@@ -40,6 +40,11 @@ def _field(default: Any, description: str, **limits: Any) -> Any:
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Only what is not the default: the whole is a line of 1,500 characters."""
+        defaults = {name: field.default for name, field in type(self).model_fields.items()}
+        return ((name, value) for name, value in super().__repr_args__() if value != defaults.get(name or ""))
+
 
 class TaskConfig(_Section):
     """What is to be learned."""
@@ -189,16 +194,20 @@ class Config(_Section):
         return self
 
 
-def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), seed: int | None = None) -> Config:
+def load_config(path: str | Path | Config | None = None, overrides: Sequence[str] = (), seed: int | None = None) -> Config:
     """Read a YAML file (None: only defaults), apply ``--set`` assignments and a seed, check it all.
 
-    ``path``: or the name of a configuration that is part of the package: small, fast, extrapolate, base.
+    ``path``: or the name of a configuration that is part of the package: small, fast, extrapolate, base; or one that was
+    read before, which stays as it is.
 
     Raises:
         InputError: the file cannot be read, or is not YAML.
         UsageError: an unknown field, or a value that its field does not take; the message names every one of them.
     """
-    tree = {} if path is None else read_tree(find_config(path), CONFIGS)
+    if isinstance(path, Config):
+        tree, path = path.model_dump(), None
+    else:
+        tree = {} if path is None else read_tree(find_config(path), CONFIGS)
     for assignment in overrides:
         assign(tree, assignment)
     if seed is not None:

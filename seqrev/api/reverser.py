@@ -17,6 +17,8 @@ from seqrev.api.attention import SeenAttention, no_stages
 from seqrev.api.history import as_table
 from seqrev.api.symbols import Symbols, as_lists
 from seqrev.config import Config
+from seqrev.data.dataset import load_split
+from seqrev.data.sampling import draw_split
 from seqrev.errors import InputError, UsageError
 from seqrev.inference.batching import Sources
 from seqrev.inference.evaluation import Evaluation, Protocol, evaluate
@@ -94,9 +96,14 @@ class Reverser:
         with limit_threads(self.config.train.threads):
             return decode(self.model, sources, beam)
 
-    def evaluate(self, sequences: Iterable[Symbols], beam: int = 1, protocol: Protocol = "free") -> Evaluation:
-        """Count what the model gets exactly right; ``protocol`` as in ``seqrev.inference.evaluation.evaluate``."""
-        sources = self._sources(sequences)
+    def evaluate(
+        self, sequences: Iterable[Symbols] | None = None, beam: int = 1, protocol: Protocol = "free"
+    ) -> Evaluation:
+        """Count what the model gets exactly right; ``protocol`` as in ``seqrev.inference.evaluation.evaluate``.
+
+        ``sequences``: None: the test split, none of which was trained on.
+        """
+        sources = self._held_out() if sequences is None else self._sources(sequences)
         with limit_threads(self.config.train.threads):
             return evaluate(self.model, sources, beam, protocol)
 
@@ -190,6 +197,15 @@ class Reverser:
         if self.events:
             return [to_row(event) for event in self.events if event.loss == event.loss]  # NaN, which was not read, is not
         return [] if self.run is None else list(read_metrics(self.run.metrics))
+
+    def _held_out(self) -> Sources:
+        """The test split of its run, or the one that its run would have."""
+        if self.run is not None:
+            return load_split(self.run.data, "test", self.config)
+        given = self.trainer.rows.test if self.trainer is not None else None
+        if given is not None:
+            return given
+        return [row for chunk in draw_split("test", self.config.data.test, self.config) for row in chunk]
 
     def _sources(self, sequences: Iterable[Symbols]) -> Sources:
         """The sequences as lists, if the model takes them."""

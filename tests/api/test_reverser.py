@@ -8,6 +8,7 @@ import torch
 
 import seqrev
 from seqrev.api.reverser import Reverser, load
+from seqrev.api.train import train
 from seqrev.data.dataset import load_split
 from seqrev.data.sequences import Pairs
 from seqrev.errors import InputError, UsageError
@@ -241,6 +242,17 @@ def test_a_model_of_a_trainer_has_its_history_and_can_be_saved(tmp_path: Path) -
     with pytest.raises(UsageError, match="does not come from a training"):
         Reverser(model.config, model.model).save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["001"]
+
+
+def test_without_sequences_it_is_evaluated_on_the_test_split(trained_run: Run, tmp_path: Path) -> None:
+    model = load(trained_run, "cpu")
+    assert model.evaluate() == model.evaluate(load_split(trained_run.data, "test", model.config))
+    trained = train(tiny_config("train.steps=30"), device="cpu")
+    before = trained.evaluate()
+    trained.save(tmp_path)
+    assert trained.evaluate() == before
+    rows = TrainingRows([[1], [2, 3]], [[1]], [[4, 3], [2]])
+    assert train(tiny_config("train.steps=1"), rows=rows).evaluate(beam=2).overall.sequences == 2
 
 
 def test_a_loaded_model_is_saved_already(trained_run: Run) -> None:
