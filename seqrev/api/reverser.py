@@ -27,7 +27,7 @@ from seqrev.interpret.attention import record_attention
 from seqrev.interpret.attention_kinds import parse_head
 from seqrev.interpret.heads import ablate_head
 from seqrev.model.transformer import Transformer
-from seqrev.model.weights import load_weights, weight_shapes
+from seqrev.model.weights import load_weights, new_model, weight_shapes
 from seqrev.runs.checkpoints import Checkpoint, best_first, largest_file
 from seqrev.runs.folders import Run, find_run
 from seqrev.runs.metrics import read_metrics
@@ -231,8 +231,7 @@ def load(run: str | Path | Run, device: str = "auto") -> Reverser:
         run.check()
     config = run.config()
     target = choose_device(device)
-    vocabulary = vocabulary_size(config.task.symbols)
-    shapes = weight_shapes(config.model, vocabulary)
+    shapes = weight_shapes(config.model, vocabulary_size(config.task.symbols))
     check_memory(2 * largest_file(shapes), f"The model of {run}")  # the file, and the model
     problems: list[str] = []
     for checkpoint in best_first(run.checkpoints, problems):
@@ -241,7 +240,7 @@ def load(run: str | Path | Run, device: str = "auto") -> Reverser:
         except InputError as error:
             problems.append(str(error))
             continue
-        model = Transformer(config.model, vocabulary, config.task.rule, config.task.max_answer)
+        model = new_model(config, seed=None)
         load_weights(model, weights)
         return Reverser(config, model.to(target).eval(), run, checkpoint, problems)
     raise InputError(" ".join([f"No checkpoint of {run} can be used.", *problems]), f"seqrev train --run {run}")

@@ -88,7 +88,7 @@ def beam_search(
     active = torch.arange(rows, device=device)  # indices of the rows that are still decoded
     if beam > 1:
         memory = memory.select(active.repeat_interleave(beam))
-    scores = torch.full((rows, beam), -torch.inf, device=device)
+    scores = torch.full((rows, beam), -torch.inf, dtype=torch.float32, device=device)
     scores[:, 0] = 0.0  # all beams start alike: only the first may branch
     ended = torch.zeros(rows, beam, dtype=torch.bool, device=device)
     tokens = torch.full((rows, beam, 1), BOS, device=device)

@@ -52,7 +52,7 @@ def _force(
     memory = model.encode(source, padded=False)
     cache = model.new_cache(single_query=False) if asked.shape[1] > block else None
     right = torch.ones(len(source), dtype=torch.bool, device=source.device)
-    chosen, scores = [], torch.zeros(len(source), device=source.device)
+    chosen, scores = [], torch.zeros(len(source), dtype=torch.float32, device=source.device)
     for start in range(0, asked.shape[1], block):
         labels = asked[:, start : start + block]
         logits = model.decode(target[:, start : start + labels.shape[1]], memory, cache)

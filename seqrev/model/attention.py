@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from seqrev.model.cache import KeyValueCache
 from seqrev.model.positions import NO_POSITIONS, PositionInputs, ScoreBias, apply_rotary
+from seqrev.model.randomness import Dropout, current_generator, drop
 
 FUSED_DEVICES = {"cuda"}  # where the fused kernel is always the faster one
 FUSED_SCORES = 65_536  # scores of a head from which it is on a CPU, too: 256 queries and as many keys
@@ -53,7 +54,7 @@ def attention_scores(
     if bias is not None:
         scores = scores + bias
     if noise is not None:
-        scores = scores + noise * torch.randn_like(scores)
+        scores = scores + noise * torch.empty_like(scores).normal_(generator=current_generator())
     return scores
 
 
@@ -89,7 +90,7 @@ def plain_attention(
     addresses: int = 1,
 ) -> Tensor:
     """The values, ``[batch, head, src, d_head]``, weighted by ``attention_weights``, with ``dropout`` on the weights."""
-    return functional.dropout(attention_weights(query, key, mask, bias, addresses), dropout) @ value
+    return drop(attention_weights(query, key, mask, bias, addresses), dropout) @ value
 
 
 def fused_attention(
@@ -161,9 +162,9 @@ class MultiHeadAttention(nn.Module):
         self.q_proj = nn.Linear(d_model, d_model)
         self.k_proj = nn.Linear(d_model, d_model)
         self.v_proj = nn.Linear(d_model, d_model)
-        self.query_dropout = nn.Dropout(query_dropout)
+        self.query_dropout = Dropout(query_dropout)
         self.softmax = MaskedSoftmax()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.out_proj = nn.Linear(d_model, d_model)
 
     def forward(
@@ -219,6 +220,7 @@ class MultiHeadAttention(nn.Module):
         dropout = self.dropout.p if self.training else 0.0
         rows, keys = query.shape[2], key.shape[2]
         explicit = need_weights or noise is not None or has_hooks(self.softmax) or has_hooks(self.dropout)
+        explicit = explicit or (dropout > 0 and current_generator() is not None)  # from which the kernel cannot draw
         worth_it = query.device.type in FUSED_DEVICES or (rows > 1 and rows * keys >= FUSED_SCORES)
         fused = worth_it and not explicit and self.addresses == 1  # more than one the kernel does not know
         block = rows

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from seqrev.config import ModelConfig
 from seqrev.model.positions import sinusoidal
+from seqrev.model.randomness import Dropout
 
 
 class TokenEmbedding(nn.Module):
@@ -14,7 +15,7 @@ class TokenEmbedding(nn.Module):
         self.config = config
         self.tokens = nn.Embedding(vocabulary_size, config.d_model)
         self.positions = nn.Embedding(config.max_positions, config.d_model) if config.positions == "learned" else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         """``ids`` and ``positions``, ``[batch, length]`` (positions may broadcast), to ``[batch, length, d_model]``."""

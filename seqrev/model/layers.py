@@ -13,6 +13,7 @@ from seqrev.config import ModelConfig
 from seqrev.model.attention import SCORES_AT_ONCE, MultiHeadAttention, has_hooks
 from seqrev.model.cache import LayerCache
 from seqrev.model.positions import NO_POSITIONS, PositionInputs
+from seqrev.model.randomness import Dropout
 
 
 class AttentionInputs(NamedTuple):
@@ -74,8 +75,8 @@ class EncoderLayer(nn.Module):
         self.feed_forward = FeedForward(width, config.d_ff)
         self.self_attention_norm = nn.LayerNorm(width)
         self.feed_forward_norm = nn.LayerNorm(width)
-        self.self_attention_dropout = nn.Dropout(config.dropout)
-        self.feed_forward_dropout = nn.Dropout(config.dropout)
+        self.self_attention_dropout = Dropout(config.dropout)
+        self.feed_forward_dropout = Dropout(config.dropout)
 
     def forward(
         self, states: Tensor, inputs: AttentionInputs = NO_INPUTS, need_weights: bool = False
@@ -102,9 +103,9 @@ class DecoderLayer(nn.Module):
         self.self_attention_norm = nn.LayerNorm(width)
         self.cross_attention_norm = nn.LayerNorm(width)
         self.feed_forward_norm = nn.LayerNorm(width)
-        self.self_attention_dropout = nn.Dropout(config.dropout)
-        self.cross_attention_dropout = nn.Dropout(config.dropout)
-        self.feed_forward_dropout = nn.Dropout(config.dropout)
+        self.self_attention_dropout = Dropout(config.dropout)
+        self.cross_attention_dropout = Dropout(config.dropout)
+        self.feed_forward_dropout = Dropout(config.dropout)
 
     def forward(
         self,

@@ -8,12 +8,13 @@ learned table is part of ``TokenEmbedding``), rotating queries and keys (``apply
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from seqrev.config import ModelConfig
+from seqrev.model.randomness import current_generator
 
 
 class ScoreBias:
@@ -125,7 +126,8 @@ def randomized_positions(lengths: Tensor, longest: int, training: bool) -> Tenso
     for a target that is longer than its source.
     """
     if training:
-        return torch.randperm(longest, device=lengths.device)[: int(lengths.max())].sort().values[None]
+        order = torch.randperm(longest, generator=current_generator(), device=lengths.device)
+        return order[: int(lengths.max())].sort().values[None]
     tokens = 2 * int(lengths.max()) + 64
     return torch.arange(tokens, device=lengths.device) * (longest // lengths.clamp(min=1)).clamp(min=1)
 
@@ -183,7 +185,8 @@ def alibi_bias(query_positions: Tensor, key_positions: Tensor, heads: int) -> Te
     ``[head, tgt, src]``, float32; each may have a ``batch`` in front.
     """
     distance = (query_positions[..., :, None] - key_positions[..., None, :]).abs().float()
-    slopes = torch.tensor([2 ** (-8 * (head + 1) / heads) for head in range(heads)], device=distance.device)
+    like: dict[str, Any] = {"dtype": distance.dtype, "device": distance.device}
+    slopes = torch.tensor([2 ** (-8 * (head + 1) / heads) for head in range(heads)], **like)
     return -slopes[:, None, None] * (distance[:, None] if distance.ndim == 3 else distance)
 
 

@@ -1,16 +1,31 @@
 """How many CPU threads PyTorch computes with."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
 
 import torch
 
 
 class _Calls:
-    """The calls that compute at this moment: PyTorch has one number of threads for all of them."""
+    """The calls that compute at this moment, in all threads of the program."""
 
-    lock, running, before = Lock(), 0, 1
+    lock = threading.Lock()
+    running = 0
+    before = 1
+    """PyTorch's number before the first of them."""
+    count = 1
+    """The last one that was set."""
+
+
+class _Own(threading.local):
+    """Those of this thread: PyTorch has a number for each thread, and one for threads that begin."""
+
+    running = 0
+    before = 1
+
+
+_own = _Own()
 
 
 @contextmanager
@@ -22,15 +37,22 @@ def limit_threads(count: int) -> Iterator[None]:
     4 s on one thread and 45 s on two (medians of five, ``extrapolate.yaml``).
     """
     with _Calls.lock:
-        if not _Calls.running:
-            _Calls.before = torch.get_num_threads()
+        if not _own.running:
+            _own.before = torch.get_num_threads()
+            if not _Calls.running:
+                _Calls.before = _own.before
+            elif _own.before == _Calls.count:  # what a call in another thread has set, and this one began with
+                _own.before = _Calls.before
+        _own.running += 1
         _Calls.running += 1
         if count:
             torch.set_num_threads(count)
+            _Calls.count = count
     try:
         yield
     finally:
         with _Calls.lock:
+            _own.running -= 1
             _Calls.running -= 1
-            if not _Calls.running:  # of calls that overlap, the last one goes back
-                torch.set_num_threads(_Calls.before)
+            if not _own.running:  # of calls that overlap in a thread, the last one goes back
+                torch.set_num_threads(_own.before)

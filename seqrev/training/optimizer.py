@@ -30,7 +30,7 @@ class Adam:
         """
         named = dict(parameters)
         self.parameters = list(named.values())
-        self._steps = [torch.zeros((), device=parameter.device) for parameter in self.parameters]
+        self._steps = [torch.zeros((), dtype=torch.float32, device=parameter.device) for parameter in self.parameters]
         self._means = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
         self._squares = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
         kinds = {"step": self._steps, "exp_avg": self._means, "exp_avg_sq": self._squares}

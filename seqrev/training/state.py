@@ -11,8 +11,7 @@ from torch import Tensor
 
 from seqrev.config import Config
 from seqrev.errors import TrainingError
-from seqrev.model.transformer import Transformer
-from seqrev.model.weights import Shapes, load_weights, weight_shapes
+from seqrev.model.weights import Shapes, load_weights, new_model, weight_shapes
 from seqrev.system.devices import choose_device
 from seqrev.system.resources import check_memory
 from seqrev.task import vocabulary_size
@@ -43,11 +42,9 @@ class TrainingState:
         self.good_enough = False
         """Whether that validation was as good as ``train.stop_at`` asks for."""
         self.reading_is_free = self.device.type == "cpu"  # elsewhere it keeps the program waiting for the device
-        self._measured = torch.zeros(2, device=self.device)  # loss and gradient norm, of the first bad step if there is one
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            task, vocabulary = config.task, vocabulary_size(config.task.symbols)
-            self.model = Transformer(config.model, vocabulary, task.rule, task.max_answer).to(self.device)
+        # Loss and gradient norm, of the first bad step if there is one:
+        self._measured = torch.zeros(2, dtype=torch.float32, device=self.device)
+        self.model = new_model(config, config.seed).to(self.device)
         """That is validated and saved: the trained one, or with ``train.ema_decay`` the running average of its weights."""
         self.trained = copy.deepcopy(self.model) if config.train.ema_decay else self.model
         """The model whose weights the optimizer changes."""

@@ -1,17 +1,24 @@
 """One training step: a pure function of (configuration, seed, step) and of the state before it."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from seqrev.model.randomness import current_generator, drawing_from, seeded_globally
 from seqrev.model.tensors import to_tensors
 from seqrev.task import ENDED, FIRST_SYMBOL, PAD, Array, answer_length
 from seqrev.training.events import Step
 from seqrev.training.schedule import is_logged, learning_rate, noise_scale
 from seqrev.training.state import TrainingState
+
+_ONE_AT_A_TIME = Lock()
 
 
 def train_step(state: TrainingState, sources: Array, tokens: int | None = None, targets: Array | None = None) -> Step:
@@ -38,9 +45,7 @@ def train_step(state: TrainingState, sources: Array, tokens: int | None = None, 
         state.trained.train()
     if config.noise_warmup_steps:
         state.trained.scale_noise(noise_scale(state.step, config))
-    with torch.random.fork_rng(devices=[state.device] if state.device.type == "cuda" else []):
-        seed = torch.default_generator.manual_seed if state.device.type == "cpu" else torch.manual_seed
-        seed(step_seed(state.config.seed, state.step, processes.rank))  # the latter is slow on a CPU
+    with _randomness(state, step_seed(state.config.seed, state.step, processes.rank)):
         read = replace_symbols(target[:, :-1], config.target_noise, state.model.vocabulary_size)
         with torch.autocast(state.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             logits = state.replica(source, read, padded=padded)
@@ -53,6 +58,21 @@ def train_step(state: TrainingState, sources: Array, tokens: int | None = None, 
     read_now = state.reading_is_free or is_logged(state.step, config)
     value, gradient_norm = state.read() if read_now else (math.nan, math.nan)
     return Step(state.step, value, lr, gradient_norm, tokens)
+
+
+@contextmanager
+def _randomness(state: TrainingState, seed: int) -> Iterator[None]:
+    """All random numbers within follow from ``seed``, and the program around keeps its own.
+
+    On a CPU they come from a generator of their own, so that several threads can train at once. Elsewhere it is that of the
+    process, so one thread after the other takes its steps.
+    """
+    if state.device.type == "cpu" and not state.config.train.compile:
+        with drawing_from(torch.Generator("cpu").manual_seed(seed)):
+            yield
+    else:
+        with _ONE_AT_A_TIME, seeded_globally(seed, state.device):
+            yield
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
@@ -68,8 +88,9 @@ def replace_symbols(ids: Tensor, share: float, vocabulary_size: int) -> Tensor:
     """
     if not share:
         return ids
-    chosen = (torch.rand(ids.shape, device=ids.device) < share) & (ids >= FIRST_SYMBOL)
-    return torch.where(chosen, torch.randint_like(ids, FIRST_SYMBOL, vocabulary_size), ids)
+    draw: dict[str, Any] = {"generator": current_generator(), "device": ids.device}
+    chosen = (torch.rand(ids.shape, dtype=torch.float32, **draw) < share) & (ids >= FIRST_SYMBOL)
+    return torch.where(chosen, torch.randint(FIRST_SYMBOL, vocabulary_size, ids.shape, **draw), ids)
 
 
 def token_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The threads of the run in every call that computes, and the caller's before and after it."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,6 +69,32 @@ def test_of_calls_that_overlap_the_last_one_gives_them_back() -> None:
     first.__exit__(None, None, None)
     assert torch.get_num_threads() == RUNS
     second.__exit__(None, None, None)
+    assert torch.get_num_threads() == CALLERS
+
+
+def test_every_thread_gets_back_its_own() -> None:
+    """The first call ends in this thread while one in another thread goes on, which began with what this one had set."""
+    seen: dict[str, int] = {}
+    inside, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with limit_threads(RUNS):
+            inside.set()
+            leave.wait(60)
+        seen["other"] = torch.get_num_threads()
+
+    with limit_threads(1):
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert inside.wait(60)
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == CALLERS
+    leave.set()
+    thread.join(60)
+    later = threading.Thread(target=lambda: seen.update(later=torch.get_num_threads()))
+    later.start()
+    later.join(60)
+    assert seen == {"other": CALLERS, "later": CALLERS}
     assert torch.get_num_threads() == CALLERS
 
 

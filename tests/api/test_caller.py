@@ -1,0 +1,144 @@
+"""Loading, training and asking leave the process of the caller as it was, and do not depend on how it was."""
+
+import copy
+import pickle
+import random
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import seqrev
+from seqrev.api.reverser import load
+from seqrev.runs.folders import Run
+from seqrev.training.trainer import Trainer
+from tests.helpers import tiny_config
+
+NOISY = tiny_config(
+    "train.steps=6",
+    "train.validate_every=3",
+    "train.target_noise=0.1",
+    "train.ema_decay=0.9",
+    "train.optimizer=adamw",
+    "train.weight_decay=0.1",
+    "model.dropout=0.1",
+    "model.attention_dropout=0.2",
+    "model.attention_noise=0.5",
+    "model.query_dropout=0.1",
+    "model.random_positions=16",
+    "data.train=50",
+)
+ASKED = [[1, 2, 3], [4], [0, 0]]
+
+
+@pytest.fixture
+def _default_dtype() -> Iterator[None]:
+    before = torch.get_default_dtype()
+    yield
+    torch.set_default_dtype(before)
+
+
+def everything(run: Run) -> dict[str, Any]:
+    """Numbers of all that can be done."""
+    trained, loaded = seqrev.train(NOISY, device="cpu"), load(run, "cpu")
+    return {
+        "training": trained.events,
+        "answers": loaded.decode(ASKED, beam=3),
+        "evaluation": [loaded.evaluate(protocol=name) for name in ("free", "length-given", "teacher-forced")],
+        "attention": loaded.attention([1, 2, 3]).weights().tolist(),
+        "of the training": trained.decode(ASKED),
+    }
+
+
+def test_random_numbers_threads_and_types_of_the_caller_stay(trained_run: Run) -> None:
+    torch.manual_seed(1)
+    np.random.seed(1)
+    random.seed(1)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index]
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    everything(trained_run)
+    assert torch.get_rng_state().equal(before[0])
+    assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]
+    assert random.getstate() == before[2]
+    assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, dtype)
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.usefixtures("_default_dtype")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("positions", ["relative", "alibi", "rotary", "sinusoidal"])
+def test_under_another_default_type_the_numbers_are_the_same(dtype: torch.dtype, positions: str) -> None:
+    config = seqrev.load_config(NOISY, [f"model.positions={positions}", "model.length_scaling=true"])
+    expected = seqrev.train(config, device="cpu")
+    torch.set_default_dtype(dtype)
+    found = seqrev.train(config, device="cpu")
+    assert found.events == expected.events
+    assert {weight.dtype for weight in found.model.parameters()} == {torch.float32}
+    assert found.decode(ASKED, beam=2) == expected.decode(ASKED, beam=2)
+    assert found.evaluate() == expected.evaluate()
+
+
+@pytest.mark.usefixtures("_default_dtype")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_so_it_is_with_a_run(trained_run: Run, dtype: torch.dtype) -> None:
+    expected = everything(trained_run)
+    torch.set_default_dtype(dtype)
+    assert everything(trained_run) == expected
+
+
+def test_several_threads_get_what_one_gets_alone_while_the_caller_draws(trained_run: Run) -> None:
+    expected, ready = everything(trained_run), threading.Barrier(4)
+
+    def again() -> dict[str, Any]:
+        ready.wait()
+        return everything(trained_run)
+
+    def drawing() -> list[float]:
+        torch.manual_seed(7)
+        ready.wait()
+        return [float(torch.rand(())) for _ in range(2_000)]
+
+    with ThreadPoolExecutor(4) as pool:
+        drawn, *found = [pool.submit(drawing), *(pool.submit(again) for _ in range(3))]
+        assert [one.result() for one in found] == [expected] * 3
+        torch.manual_seed(7)
+        assert drawn.result() == [float(torch.rand(())) for _ in range(2_000)]
+
+
+COPIES: dict[str, Callable[[Any], Any]] = {"deepcopy": copy.deepcopy, "pickle": lambda one: pickle.loads(pickle.dumps(one))}
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_models_trainers_and_what_was_seen_can_be_copied(trained_run: Run, kind: str) -> None:
+    again = COPIES[kind]
+    for model in (load(trained_run, "cpu"), seqrev.train(NOISY, device="cpu")):
+        other = again(model)
+        assert other.decode(ASKED) == model.decode(ASKED)
+        assert repr(other) == repr(model)
+        with other.ablate("cross.1.1", "cross.1.2"):
+            assert other.decode(ASKED) != model.decode(ASKED)
+        seen = model.attention([1, 2, 3])
+        assert np.array_equal(again(seen).weights(), seen.weights())
+    trainer = Trainer(NOISY, device="cpu")
+    next(trainer)
+    other = again(trainer)
+    assert list(other) == list(trainer)
+
+
+def test_many_models_live_side_by_side(trained_run: Run) -> None:
+    models = [load(trained_run, "cpu") for _ in range(3)]
+    with models[0].ablate("cross.1.1", "cross.1.2"):
+        assert models[1].decode(ASKED) == models[2].decode(ASKED)
+        assert models[0].decode(ASKED) != models[1].decode(ASKED)
+
+
+def test_signals_are_not_taken(trained_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a signal was taken")
+
+    monkeypatch.setattr("signal.signal", refuse)
+    everything(trained_run)
