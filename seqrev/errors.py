@@ -57,4 +57,6 @@ class PictureError(SeqrevError):
 class StorageError(SeqrevError):
     """The disk refused to keep something: it is full, failing or read-only. What was there before is still there."""
 
-    usual_hint = "the same command when there is room again, or one with --runs-dir on another disk"
+    look = "make room on that disk"
+    then = "; then the same command again, or one with --runs-dir on another disk"
+    usual_hint = look + then

@@ -9,7 +9,7 @@ from typer import Option
 
 from seqrev.cli.console import Console, Progress
 from seqrev.cli.options import ConfigFile, Device, Json, RunsDir, Seed, Set, Theme
-from seqrev.errors import UsageError
+from seqrev.errors import UsageError, command_line
 from seqrev.system.signals import stop_requests
 from seqrev.task import alignment_name
 from seqrev.training.distributed import Processes, join
@@ -18,6 +18,8 @@ from seqrev.training.events import Event, Validation
 if TYPE_CHECKING:
     from seqrev.runs.folders import Run
     from seqrev.workflows.train import TrainingSummary
+
+LOW = 0.9  # an exact match that deserves a note
 
 
 def command(
@@ -113,9 +115,18 @@ def _report(console: Console, summary: "TrainingSummary", trained: bool) -> None
     name = alignment_name(run.config().task.rule)
     if not math.isnan(score.mass):
         console.data(f"{name} (head mean, test sequences): {score.describe()}")
+    _advise(console, run, result["exact_match"])
     if summary.pictures:
         console.line("pictures: " + ", ".join(map(str, summary.pictures)))
     console.document({"run": str(run), "steps": steps, "validation": result, "seconds": seconds})
+
+
+def _advise(console: Console, run: "Run", exact_match: float) -> None:
+    """Say what is known to help a rule whose first symbol out is not the last one in."""
+    rule, model = run.config().task.rule, run.config().model
+    if exact_match < LOW and rule != "reverse" and (model.positions, model.source_from) == ("rotary", "end"):
+        line = command_line("train", "--config", f"{run}/config.yaml", "--set", "model.source_from=both")
+        console.note(f"Note: source positions are counted from the end here, which suits reverse; for {rule}, try {line}")
 
 
 class Reporter:

@@ -12,6 +12,9 @@ from seqrev.system.files import open_regular, read_lines
 from seqrev.system.text import shorten
 from seqrev.task import check_sequence, parse_sequence
 
+A_LINE = 'a line such as 4 8 2 9, two sequences with a tab between them, or {"src": [4, 8, 2, 9]}'
+TO_LINES = r"tr '\r' '\n' < FILE > lines.txt, which makes lines of it"
+
 
 class Line(NamedTuple):
     """What a line holds."""
@@ -68,10 +71,10 @@ def parse_lines(file: BinaryIO, name: str, task: TaskConfig, longest: int, hint:
 
 def _parse_text(text: str, symbols: int, longest: int) -> Line:
     if "\r" in text:
-        raise UsageError("There is a carriage return in it; every line should end with a line feed.")
+        raise UsageError("There is a carriage return in it; every line should end with a line feed.", TO_LINES)
     source, *targets = text.split("\t")
     if len(targets) > 1:
-        raise UsageError("There is more than one tab in it; a source, a tab and a target were expected.")
+        raise UsageError("There is more than one tab in it; a source, a tab and a target were expected.", A_LINE)
     sequences = [parse_sequence(part, symbols, longest) for part in (source, *targets)]
     return Line(sequences[0], sequences[1] if targets else None)
 
@@ -80,12 +83,12 @@ def _parse_row(line: str) -> Line:
     try:
         row = json.loads(line, object_pairs_hook=_once)
     except (ValueError, RecursionError):
-        raise UsageError('This is not valid JSON; {"src": [4, 8, 2, 9]} was expected.') from None
+        raise UsageError('This is not valid JSON; {"src": [4, 8, 2, 9]} was expected.', A_LINE) from None
     for name in ("src", "tgt"):
         value = row.get(name)
         needed = name == "src" or name in row
         if needed and not (isinstance(value, list) and all(type(symbol) is int for symbol in value)):
-            raise UsageError(f'"{name}" must be a list of whole numbers, as in {{"src": [4, 8, 2, 9]}}.')
+            raise UsageError(f'"{name}" must be a list of whole numbers, as in {{"src": [4, 8, 2, 9]}}.', A_LINE)
     return Line(row["src"], row.get("tgt"))
 
 
@@ -95,5 +98,5 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(row) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"{shorten(twice, 40)} is in it twice.")
+        raise UsageError(f"{shorten(twice, 40)} is in it twice.", A_LINE)
     return row

@@ -244,10 +244,11 @@ def numbered_runs(runs_dir: Path) -> list[Run]:
     """Every numbered folder, in order, whatever is in it; raise ``InputError`` if ``runs_dir`` cannot be read."""
     try:
         runs = [Run(path) for path in runs_dir.iterdir() if re.fullmatch(r"\d{3,9}", path.name)]
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return []
     except OSError as error:
-        raise InputError(f"{runs_dir} is not a folder that can be read: {error.strerror}.") from None
+        problem = f"{runs_dir} is not a folder that can be read: {error.strerror}; a folder of runs was expected."
+        raise InputError(problem, "--runs-dir runs") from None
     return sorted(runs, key=lambda run: int(run.path.name))
 
 

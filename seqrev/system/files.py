@@ -105,7 +105,9 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from None
+        refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)  # by no lack of room
+        look = f"make {path.parent} a folder that you may write in" if refused else StorageError.look
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}.", look + StorageError.then) from None
 
 
 def write_json(path: Path, document: Any) -> None:

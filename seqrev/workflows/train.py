@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from seqrev.config import Config
 from seqrev.data.dataset import load_split
 from seqrev.data.sequences import example
-from seqrev.errors import InputError, SeqrevError, StorageError
+from seqrev.errors import InputError, SeqrevError, StorageError, command_line
 from seqrev.interpret.alignment import AntiDiagonal, alignment_over
 from seqrev.interpret.attention import record_attention
 from seqrev.interpret.snapshots import watched
@@ -106,7 +106,8 @@ def train(
                 summary = _attempt(run, trainer, parent, observer)
                 return replace(summary, pictures=list(_draw(run, trainer.model, observer.on_warning, theme)))
     except StorageError as error:
-        raise StorageError(str(error), f"seqrev train --run {run}, when there is room again") from None
+        look, _, _ = error.hint.partition("; then ")
+        raise StorageError(str(error), f"{look}; then {command_line('train', '--run', run)}") from None
 
 
 def train_worker(device: str, stop: StopRequest, processes: Processes) -> None:

@@ -76,10 +76,15 @@ def test_no_runs_are_no_failure(cli: Cli) -> None:
     assert (result.code, result.out) == (0, "")
     assert result.err == "There is no run in runs yet: seqrev train --config small\n"
     assert cli("runs", "--json").document == {"runs": []}
-    Path("file").write_text("")
-    assert cli("runs", "--runs-dir", "file").code == 0
 
 
 def test_a_run_that_is_not_there_is_refused(cli: Cli, own_run: Run) -> None:
     assert_refused(cli("runs", "9"), 3, "'runs/009' is not a run folder.", "Try: seqrev runs")
     assert cli("runs", own_run).code == 0
+
+
+@pytest.mark.parametrize("command", [("runs",), ("evaluate",), ("decode", "1"), ("attention",)])
+def test_a_file_is_no_folder_of_runs(cli: Cli, command: tuple[str, ...]) -> None:
+    Path("file").write_text("")
+    result = cli(*command, "--runs-dir", "file")
+    assert_refused(result, 3, "file is not a folder that can be read", f"Try: seqrev {' '.join(command)} --runs-dir runs")

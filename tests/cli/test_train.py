@@ -9,7 +9,7 @@ from seqrev.runs.checkpoints import list_checkpoints
 from seqrev.runs.folders import Run
 from seqrev.workflows.generate import new_run
 from tests.cli.trainings import QUICK, assert_document, history, load_all, tiny
-from tests.helpers import Cli, assert_refused, flip_byte, settings, tiny_config
+from tests.helpers import TINY, Cli, assert_refused, flip_byte, settings, tiny_config
 
 
 def test_a_training_leaves_a_whole_run(trained_run: Run) -> None:
@@ -290,3 +290,14 @@ def test_a_training_that_is_good_enough_says_that_it_has_ended(cli: Cli) -> None
     assert f"Note: nothing was left to train, {ended}" in again.err.splitlines()
     assert again.document == began.document
     assert_refused(cli("train", "--run", "1", "--steps", "500"), 2, "has ended", "--set train.stop_at=null")
+
+
+@pytest.mark.parametrize(
+    ("rule", "source_from", "advised"), [("copy", "end", True), ("reverse", "end", False), ("copy", "both", False)]
+)
+def test_a_rule_that_is_not_learned_from_the_end_is_told_of_both(
+    cli: Cli, rule: str, source_from: str, advised: bool
+) -> None:
+    changes = ("model.positions=rotary", f"model.source_from={source_from}", f"task.rule={rule}", "train.steps=1")
+    notes = cli("train", *settings((*TINY, *changes))).err
+    assert ("seqrev train --config runs/001/config.yaml --set model.source_from=both" in notes) == advised

@@ -102,7 +102,7 @@ def test_the_runs_and_their_folder_stay_with_the_next_line(folder: str, apart: b
         ("--set data.test=5", ("train", "--set", "data.test=9", "--set", "data.train=9"),
          "seqrev train --set data.train=9 --set data.test=5"),
         ("--set data.test=5", ("train", "--set=data.test=9"), "seqrev train --set data.test=5"),
-        ("df -h, to see what is free", ("train", "--run", "1"), "df -h, to see what is free"),
+        ("make room on that disk", ("train", "--run", "1"), "make room on that disk"),
         ("it's a quote", ("train",), "it's a quote"),
         ("--device auto", (), "--device auto"),
     ],

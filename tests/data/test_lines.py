@@ -78,6 +78,7 @@ def test_a_faulty_line_is_refused_with_its_number(tmp_path: Path, line: str, say
         read_sequences(path, TaskConfig(), longest=5)
     assert str(caught.value).startswith("Line 2: ")
     assert says in str(caught.value)
+    assert "--help" not in caught.value.hint  # but what a line should be
 
 
 @pytest.mark.parametrize(

@@ -272,3 +272,19 @@ def test_a_huge_file_is_refused_without_reading_it(tmp_path: Path) -> None:
         file.truncate(10**12)
     with pytest.raises(InputError, match="larger than"):
         files.read_regular(tmp_path / "a", 10**11)
+
+
+@pytest.mark.parametrize(
+    ("number", "look"),
+    [
+        (errno.EACCES, "make a b a folder that you may write in; "),
+        (errno.EPERM, "make a b a folder that you may write in; "),
+        (errno.EROFS, "make a b a folder that you may write in; "),
+        (errno.ENOSPC, "make room on that disk; "),
+    ],
+)
+def test_what_to_do_depends_on_why_it_was_refused(number: int, look: str) -> None:
+    with pytest.raises(StorageError) as caught, files.storage_errors(Path("a b/c")):
+        raise OSError(number, os.strerror(number))
+    assert caught.value.hint.startswith(look)
+    assert caught.value.hint.endswith("; then the same command again, or one with --runs-dir on another disk")
