@@ -64,8 +64,8 @@ def assign(tree: dict[str, Any], assignment: str) -> None:
         raise refusal(" has no value; NAME=VALUE was expected.")
     try:
         value = parse_yaml(text)
-    except ValueError:
-        raise refusal(": the value is not valid YAML.") from None
+    except ValueError as error:
+        raise refusal(f": the value {str(error).replace(' (line 1)', '')}.") from None
     *sections, leaf = name.strip().split(".")
     for section in sections:
         tree = tree.setdefault(section, {})

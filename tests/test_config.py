@@ -151,7 +151,7 @@ def test_a_long_value_is_shortened() -> None:
 
 @pytest.mark.parametrize("assignment", ["train.lr=[1", "train.lr=*x", "train.lr=" + "[" * 800 + "]" * 800])
 def test_a_value_that_is_not_yaml_is_refused(assignment: str) -> None:
-    assert "not valid YAML" in message(assignment)
+    assert re.search("the value (is not valid YAML|uses YAML aliases|is nested)", message(assignment))
 
 
 def test_a_name_below_a_value_is_refused() -> None:

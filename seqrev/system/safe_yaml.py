@@ -1,13 +1,18 @@
 """YAML as plain settings need it, and no more: a stranger's file can neither run code nor fill the memory."""
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import yaml
 
+from seqrev.system.text import shorten
+
 LARGEST_TEXT = 20_000  # characters; a configuration has a few hundred
 DEEPEST_NESTING = 16  # levels; a configuration has two
+NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+READ_OTHERWISE = re.compile(r"[-+]?0[0-7_]*[1-7][0-7_]*|.*:.*")  # octal, and to the base of sixty
 MOST_VALUES = 20_000  # with aliases written out; a sweep has some hundreds
 
 
@@ -18,12 +23,13 @@ def parse_yaml(text: str, aliases: bool = False) -> Any:
     """
     try:
         unwanted = _find_unwanted(text, aliases) or (_find_unfolded(text) if aliases else None)
-        if not unwanted:
+        ambiguous = None if unwanted else _find_ambiguous(text)
+        if not unwanted and not ambiguous:
             return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # also a date that does not exist, or 1:30 too large
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # also a date that does not exist
         mark = getattr(error, "problem_mark", None)
         raise ValueError("is not valid YAML" + (f" (line {mark.line + 1})" if mark else "")) from None
-    raise ValueError(f"{unwanted}, which no configuration needs")
+    raise ValueError(ambiguous or f"{unwanted}, which no configuration needs")
 
 
 def _find_unwanted(text: str, aliases: bool) -> str | None:
@@ -39,6 +45,29 @@ def _find_unwanted(text: str, aliases: bool) -> str | None:
             return "uses YAML tags (!name)"
         if depth > DEEPEST_NESTING:
             return f"is nested more than {DEEPEST_NESTING} levels deep"
+    return None
+
+
+def _find_ambiguous(text: str) -> str | None:
+    """A name that is there twice, of which YAML drops the first; ``0100``, which is 64 to YAML; ``1:30``, which is 90."""
+    nodes, seen = [yaml.compose(text, Loader=yaml.SafeLoader)], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or id(node) in seen:  # the latter by an alias
+            continue
+        seen.add(id(node))
+        nodes += reversed([*_children([node])])  # the first in the text comes first
+        if isinstance(node, yaml.MappingNode):
+            names: set[str] = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in names:
+                    return f"has {shorten(key.value)} twice (line {key.start_mark.line + 1})"
+                names |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
+        elif node.tag in NUMBERS and READ_OTHERWISE.fullmatch(node.value):
+            place = f"line {node.start_mark.line + 1}"
+            return (
+                f"has {shorten(node.value)} in it ({place}), which YAML reads as another number; plain digits were expected"
+            )
     return None
 
 

@@ -116,7 +116,8 @@ def test_an_error_in_json_mode_is_an_object_on_stderr(cli: Cli) -> None:
     assert len(result.err.splitlines()) == 1
     assert result.error["type"] == "UsageError"
     assert "at most" in result.error["message"]
-    assert result.error["hint"].startswith("--set ")
+    assert result.error["hint"].startswith("seqrev generate --set ")
+    assert " --set data." in result.error["hint"]
 
 
 def test_a_read_only_folder_is_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,3 +205,22 @@ def test_a_run_of_pairs_that_is_not_good_enough_is_to_be_trained_on(cli: Cli) ->
     result = cli("evaluate", "--run", "1", "--min-exact", "1")
     assert result.code == 4
     assert result.err.endswith("Try: seqrev train --run runs/001 --steps 4\n")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("train={steps: 5, steps: 6}", "the value has 'steps' twice"),
+        ("train.steps=0100", "the value has '0100' in it, which YAML reads as another number"),
+        ("data.train=1:30", "the value has '1:30' in it"),
+    ],
+)
+def test_a_setting_that_can_be_read_in_two_ways_is_refused(cli: Cli, assignment: str, says: str) -> None:
+    assert_refused(cli("generate", "--set", assignment), 2, says)
+    name, _, value = assignment.partition("=")
+    section, _, leaf = name.partition(".")
+    Path("mine.yaml").write_text(f"seed: 1\n{section}: {{{leaf}: {value}}}\n" if leaf else f"seed: 1\n{section}: {value}\n")
+    assert_refused(
+        cli("generate", "--config", "mine.yaml"), 3, says.removeprefix("the value ").split(" in it")[0], "(line 2)"
+    )
+    assert not Path("runs").exists()

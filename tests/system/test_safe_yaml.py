@@ -129,7 +129,6 @@ def test_an_anchor_that_nobody_refers_to_does_no_harm() -> None:
         ("a: 1\n\t- b", "line 2"),
         ("--- 1\n--- 2", "line 2"),
         ("a: 2020-13-45", ""),
-        ("a: " + "1:" * 400 + "1.5", ""),
         ("a: \0", ""),
         ("? [a]\n: 1", "line 1"),
     ],
@@ -139,3 +138,49 @@ def test_what_is_not_yaml_is_refused_with_its_line_where_that_is_known(text: str
     with pytest.raises(ValueError, match="is not valid YAML") as caught:
         parse_yaml(text)
     assert str(caught.value) == "is not valid YAML" + (f" ({where})" if where else "")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: 1\nb: 2\na: 3", "has 'a' twice (line 3)"),
+        ("a: 1\n'a': 2", "has 'a' twice (line 2)"),
+        ("{steps: 5, steps: 6}", "has 'steps' twice (line 1)"),
+        ("a:\n- b: {c: 1, d: 2,\n    c: 3}", "has 'c' twice (line 3)"),
+        ("a: 0100", "has '0100' in it (line 1)"),
+        ("a: [1,\n -010]", "has '-010' in it (line 2)"),
+        ("1:30", "has '1:30' in it (line 1)"),
+        ("a: " + "1:" * 400 + "1.5", "has "),
+        ("a: 1:30.5", "has '1:30.5' in it (line 1)"),
+    ],
+)
+@pytest.mark.parametrize("aliases", [False, True])
+def test_what_can_be_read_in_two_ways_is_refused_with_its_line(text: str, says: str, aliases: bool) -> None:
+    with pytest.raises(ValueError, match=r"twice|another number") as caught:
+        parse_yaml(text, aliases)
+    assert str(caught.value).startswith(says)
+
+
+def test_the_same_name_in_two_places_and_quoted_numbers_are_fine() -> None:
+    assert parse_yaml("a: {c: 1}\nb: {c: 2}\nd: '0100'") == {"a": {"c": 1}, "b": {"c": 2}, "d": "0100"}
+    assert parse_yaml("a: &x {c: 1}\nb: [*x, *x]", aliases=True) == {"a": {"c": 1}, "b": [{"c": 1}] * 2}
+
+
+@given(st.text("0123456789_:.+-", min_size=1, max_size=6))
+def test_a_number_is_what_it_looks_like_or_no_number(text: str) -> None:
+    try:
+        value = parse_yaml(text)
+    except ValueError:
+        return
+    if isinstance(value, int | float):
+        assert value == float(text.replace("_", ""))
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=4))
+def test_names_are_refused_if_and_only_if_one_is_there_twice(names: list[str]) -> None:
+    text = "\n".join(f"{name}: {index}" for index, name in enumerate(names))
+    if len({*names}) == len(names):
+        assert parse_yaml(text) == {name: index for index, name in enumerate(names)}
+    else:
+        with pytest.raises(ValueError, match="twice"):
+            parse_yaml(text)
