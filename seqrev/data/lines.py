@@ -1,7 +1,8 @@
 """Sequences, and pairs of a source and a target, as lines of text that people write."""
 
+import codecs
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -46,12 +47,15 @@ def read_sequences(path: Path, task: TaskConfig, longest: int = 10_000_000) -> S
 def parse_lines(file: BinaryIO, name: str, task: TaskConfig, longest: int, hint: str = "") -> Iterator[Line]:
     """What each line holds: ``4 8 2 9``, or with a target, after a tab, or a JSON row with ``src``, and perhaps ``tgt``.
 
+    A byte order mark before the first line does not count, nor do empty lines after the last. A row may be what ``seqrev
+    decode --json`` prints: then its ``source`` is read, and not the answer.
+
     Raises:
         InputError: there is no line, or one is not text, or far too long.
         UsageError: a line does not hold sequences over the vocabulary; the message has its number.
     """
     number, bytes_of_a_line = 0, 100_000 + 25 * longest  # at most, for source and target
-    for number, line in enumerate(read_lines(file, name, bytes_of_a_line), start=1):
+    for number, line in _without_end(read_lines(file, name, bytes_of_a_line)):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip("\r\n")  # Windows may begin with a mark
             if text.lstrip().startswith("{"):
@@ -69,6 +73,19 @@ def parse_lines(file: BinaryIO, name: str, task: TaskConfig, longest: int, hint:
         raise InputError(f"{name} is empty; one sequence a line was expected.", hint)
 
 
+def _without_end(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines with their numbers, without a byte order mark, and without the empty ones after the last."""
+    empty = 0  # number of the first empty line
+    for number, line in enumerate(lines, start=1):
+        text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        if number > 1 and not text.strip(b" \r\n"):
+            empty = empty or number
+        else:
+            if empty:
+                yield empty, b""  # between others it is a mistake
+            yield number, text
+
+
 def _parse_text(text: str, symbols: int, longest: int) -> Line:
     if "\r" in text:
         raise UsageError("There is a carriage return in it; every line should end with a line feed.", TO_LINES)
@@ -84,6 +101,8 @@ def _parse_row(line: str) -> Line:
         row = json.loads(line, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise UsageError('This is not valid JSON; {"src": [4, 8, 2, 9]} was expected.', A_LINE) from None
+    if "src" not in row and "output" in row:  # of decode --json
+        row = {"src": row.get("source")}
     for name in ("src", "tgt"):
         value = row.get(name)
         needed = name == "src" or name in row

@@ -26,6 +26,7 @@ DEEPEST_JSON = 32  # levels; no file of a run has more than six
 JUNCTION = 0xA0000003  # how Windows marks a folder that leads elsewhere, as a link does
 CANNOT_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # what shared folders say of themselves
 WINDOWS = sys.platform == "win32"
+OPENED = re.compile(r"/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+")
 TEMPORARY = re.compile(r"\..+\.\d+\.(tmp|old)")  # what a killed writer leaves behind
 
 
@@ -143,6 +144,8 @@ def is_file(path: Path) -> bool:
 def open_regular(path: Path, expected: str = "a file", hint: str = "", follow: bool = True) -> Iterator[BufferedReader]:
     """Open a file for reading; raise ``InputError`` if it is missing, not a regular one, or cannot be read, now or later.
 
+    A pipe that the shell has opened is as good: ``/dev/stdin``, ``/dev/fd/63``.
+
     Links are not to be followed inside a run, which somebody else may have made.
     """
     if "\0" in str(path):
@@ -150,9 +153,12 @@ def open_regular(path: Path, expected: str = "a file", hint: str = "", follow: b
     try:
         if not follow and is_link(path):
             raise InputError(f"{path} is a link; {expected} was expected.", hint)
-        # a FIFO is opened at once, though nobody writes to it, and then refused; Windows has none
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        opened = follow and OPENED.fullmatch(str(path)) is not None  # by the shell, as in --file <(…): somebody writes
+        # another FIFO is opened at once, though nobody writes to it, and then refused; Windows has none
+        wait = 0 if opened else getattr(os, "O_NONBLOCK", 0)
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | wait)) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode) and not (opened and stat.S_ISFIFO(mode)):
                 raise InputError(f"{path} is not a regular file; {expected} was expected.", hint)
             yield file
     except FileNotFoundError:

@@ -169,6 +169,8 @@ def _on_rows(model: Reverser, sequences: EvaluationSet, beam: int, protocol: Pro
         report = {"file": str(sequences.file), **_answer(model, sources, beam, protocol).to_dict()}
         if isinstance(sources, Pairs) and (rule := model.config.task.rule) != "pairs":
             report["other_rule"] = list(sources.targets) != answers_to(list(sources), rule)
+        if not report.get("other_rule") and max(map(len, sources)) <= model.config.task.max_length:
+            report["anti_diagonal"] = _alignment(model, sources)  # else nobody knows it, or it may take all the memory
         return report
     if sequences.split == "train" and str(model.run) == PRETRAINED:
         problem = "The pretrained run comes without its training split; validation or test was expected."
@@ -177,9 +179,13 @@ def _on_rows(model: Reverser, sequences: EvaluationSet, beam: int, protocol: Pro
     if sequences.split == "train":  # where short sequences are drawn many times, and would count as often
         rows = pick(rows, sorted({tuple(row): index for index, row in reversed([*enumerate(rows)])}.values()))
     result = _answer(model, rows, beam, protocol).to_dict()
+    return {"split": sequences.split, **result, "anti_diagonal": _alignment(model, rows)}
+
+
+def _alignment(model: Reverser, sources: Sources) -> list[dict[str, Any]]:
+    """The scores of the last decoder layer."""
     with limit_threads(model.config.train.threads):
-        scores = [score.to_dict() for score in alignment_over(model.model, rows)]
-    return {"split": sequences.split, **result, "anti_diagonal": scores}
+        return [score.to_dict() for score in alignment_over(model.model, sources)]
 
 
 def _on_lengths(

@@ -1,6 +1,9 @@
 import json
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from seqrev.plotting import curves as curves_module
 from seqrev.plotting.curves import Curve
 from seqrev.runs.checkpoints import best_first
 from seqrev.runs.folders import Run
-from tests.helpers import Cli, assert_refused
+from tests.helpers import Cli, assert_refused, child_environment
 
 COLUMNS = ("length", "sequences", "exact match", "95 %", "tokens", "early", "over", "wrong")
 
@@ -413,3 +416,31 @@ def test_the_longest_length_that_fits_is_evaluated(cli: Cli, own_run: Run) -> No
 def test_special_tokens_in_a_wrong_answer_have_their_names() -> None:
     """Teacher-forced, an answer has a token at every step, be it the wrong kind."""
     assert _shorten([3, -1, 0, -2, -3]) == "3 <EOS> 0 <BOS> <PAD>"
+
+
+def test_what_decode_prints_is_evaluated(cli: Cli, own_run: Run) -> None:
+    test = own_run.data / "test.jsonl"
+    Path("answers.jsonl").write_text(cli("decode", "--file", test, "--json").out)
+    one, other = (cli("evaluate", "--file", file, "--json").document for file in (test, "answers.jsonl"))
+    assert one.pop("other_rule") is False
+    assert {**one, "file": "answers.jsonl"} == other
+    assert one["anti_diagonal"] == cli("evaluate", "--json").document["anti_diagonal"]
+
+
+def test_the_anti_diagonal_of_a_file_is_that_of_the_rule_and_of_lengths_that_were_learned(cli: Cli, own_run: Run) -> None:
+    del own_run
+    for lines, there in (("1 2 3\n", True), ("1 2 3\t3 2 1\n", True), ("1 2 3\t1 2 3\n", False), ("1 2 3 4 0\n", False)):
+        Path("mine.txt").write_text(lines)
+        assert ("anti_diagonal" in cli("evaluate", "--file", "mine.txt", "--json").document) == there
+
+
+@pytest.mark.parametrize("way", ["{} <(cat mine.txt)", "{} /dev/stdin < mine.txt", "cat mine.txt | {} /dev/stdin"])
+@pytest.mark.parametrize("command", ["decode", "evaluate"])
+def test_a_pipe_of_the_shell_is_a_file(own_run: Run, tmp_path: Path, way: str, command: str) -> None:
+    (tmp_path / "mine.txt").write_text("1 2 3\n4 0\n")
+    line = way.format(f"{shlex.quote(sys.executable)} -m seqrev {command} --run {shlex.quote(str(own_run))} --json --file")
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, env=child_environment(), timeout=120, check=True
+    )
+    found = [json.loads(text) for text in done.stdout.splitlines()]
+    assert [row["source"] for row in found] == [[1, 2, 3], [4, 0]] if command == "decode" else found[0]["sequences"] == 2

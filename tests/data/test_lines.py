@@ -1,11 +1,12 @@
 """Sequences and pairs as lines of text: what is read, and what is refused with its line."""
 
+import io
 from pathlib import Path
 
 import pytest
 
 from seqrev.config import TaskConfig
-from seqrev.data.lines import read_sequences
+from seqrev.data.lines import parse_lines, read_sequences
 from seqrev.data.sequences import Pairs
 from seqrev.errors import InputError, UsageError
 
@@ -92,3 +93,27 @@ def test_a_file_without_sequences_is_refused(tmp_path: Path, content: bytes | No
         read_sequences(path, TaskConfig())
     with pytest.raises(InputError, match="is a folder"):
         read_sequences(tmp_path, TaskConfig())
+
+
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n", b"\r\n", b"\n \n\r\n"])
+@pytest.mark.parametrize("lines", [b"4 8\n2 9", b'{"src": [4, 8]}\n{"src": [2, 9]}', b"4 8\r\n2 9"])
+def test_a_byte_order_mark_and_empty_lines_at_the_end_do_not_count(start: bytes, end: bytes, lines: bytes) -> None:
+    found = parse_lines(io.BytesIO(start + lines + end), "a.txt", TaskConfig(), 5)
+    assert [line.source for line in found] == [[4, 8], [2, 9]]
+
+
+@pytest.mark.parametrize(
+    ("content", "number"),
+    [(b"\n", 1), (b"\n4 8\n", 1), (b"4 8\n\n2 9\n", 2), (b"4\n5\n\n\n6\n", 3), (b"4\n\xef\xbb\xbf5\n", 2)],
+)
+def test_empty_lines_and_marks_elsewhere_are_refused(content: bytes, number: int) -> None:
+    with pytest.raises(UsageError, match=f"Line {number}: "):
+        list(parse_lines(io.BytesIO(content), "a.txt", TaskConfig(), 5))
+
+
+def test_what_decode_prints_is_read_without_its_answer() -> None:
+    row = b'{"source": [4, 8], "output": [1], "finished": true, "log_probability": -0.5}\n'
+    assert [*parse_lines(io.BytesIO(row), "a.txt", TaskConfig(), 5)] == [([4, 8], None)]
+    with pytest.raises(UsageError, match='"src" must be a list'):
+        list(parse_lines(io.BytesIO(b'{"source": [4, 8]}\n'), "a.txt", TaskConfig(), 5))
