@@ -49,13 +49,22 @@ class Processes:
         """This process's rows of a batch. Those of all ranks, one after the other, are the batch."""
         return slice(self.rank * batch_size // self.size, (self.rank + 1) * batch_size // self.size)
 
-    def replicate(self, model: "Module") -> "Module":
-        """The model as training calls it: after a backward pass every process has the mean of all gradients."""
+    def replicate(self, model: "Module", *example: "torch.Tensor") -> "Module":
+        """The model as training calls it: after a backward pass every process has the mean of all gradients.
+
+        ``example``: what the model can be called with; every weight must have a gradient then.
+        """
         if self.size == 1:
             return model
         from torch.nn.parallel import DistributedDataParallel
 
-        return DistributedDataParallel(model, gradient_as_bucket_view=True)
+        replica = DistributedDataParallel(model, gradient_as_bucket_view=True)
+        # After its first backward pass it sorts the gradients anew, and from then on sums in another order. That pass must
+        # not be a step: the first one after a stop would not be to the bit what it is without the stop.
+        model.eval()  # nothing is drawn
+        replica(*example).sum().backward()
+        model.train().zero_grad()
+        return replica
 
     def mean(self, value: "torch.Tensor") -> "torch.Tensor":
         """The mean of a number over all processes, on its device."""

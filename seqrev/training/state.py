@@ -14,7 +14,7 @@ from seqrev.errors import TrainingError
 from seqrev.model.weights import Shapes, load_weights, new_model, weight_shapes
 from seqrev.system.devices import choose_device
 from seqrev.system.resources import check_memory
-from seqrev.task import vocabulary_size
+from seqrev.task import BOS, EOS, vocabulary_size
 from seqrev.training.distributed import SINGLE_PROCESS, Processes
 from seqrev.training.optimizer import Adam
 from seqrev.training.schedule import is_validated
@@ -48,10 +48,11 @@ class TrainingState:
         """That is validated and saved: the trained one, or with ``train.ema_decay`` the running average of its weights."""
         self.trained = copy.deepcopy(self.model) if config.train.ema_decay else self.model
         """The model whose weights the optimizer changes."""
+        ids = torch.tensor([[BOS, EOS]], device=self.device)
+        self.replica = processes.replicate(self.trained, ids, ids)
+        """The same, as a training step calls it."""
         if config.train.compile:
             self.trained.compile()  # in place: the names of the weights stay
-        self.replica = processes.replicate(self.trained)
-        """The same, as a training step calls it."""
         self.optimizer = Adam(self.trained.named_parameters(), config.train.weight_decay)
 
     def __repr__(self) -> str:

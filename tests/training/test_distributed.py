@@ -65,7 +65,7 @@ def test_the_shards_of_all_processes_are_the_global_batch_in_order(
 class OneOfMany(Processes):
     """A process whose others are not there."""
 
-    def replicate(self, model: Module) -> Module:
+    def replicate(self, model: Module, *_example: torch.Tensor) -> Module:
         return model
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
@@ -198,9 +198,11 @@ def test_the_first_process_speaks_to_the_user(monkeypatch: pytest.MonkeyPatch, r
 # --- two processes ----------------------------------------------------------------------------------------------------
 
 
-def launch(*arguments: object, folder: Path, script: Sequence[str] = ("-m", "--", "seqrev")) -> "subprocess.Popen[bytes]":
+def launch(
+    *arguments: object, folder: Path, script: Sequence[str] = ("-m", "--", "seqrev"), processes: int = 2
+) -> "subprocess.Popen[bytes]":
     """``torchrun --nproc-per-node 2 -m -- seqrev ARGUMENTS``; without the ``--`` torchrun takes ``--run`` for its own."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *script]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *script]
     return subprocess.Popen(
         [*command, *map(str, arguments)],
         cwd=folder,
@@ -280,6 +282,23 @@ def test_what_one_began_two_complete(both: tuple[Path, Path, Result], tmp_path: 
     result = finish(launch("train", "--run", resumed, folder=tmp_path))
     assert result.code == 0, result.err
     assert_same_curve(one, resumed)
+
+
+def test_three_processes_that_stop_and_go_on_have_the_weights_of_those_that_did_not_to_the_bit(tmp_path: Path) -> None:
+    """Three numbers have more than one sum: what a library decides in its first step must not begin again after a stop."""
+    changes = ("train.steps=6", "train.validate_every=3", "train.log_every=1", "train.batch_size=7", "model.dropout=0.1")
+    result = finish(launch("train", *settings(), *settings(changes), folder=tmp_path, processes=3))
+    assert result.code == 0, result.err
+    assert "Warning" not in result.err
+    whole, resumed = tmp_path / "runs" / "001", tmp_path / "resumed"
+    shutil.copytree(whole, resumed)
+    shutil.rmtree(resumed / "checkpoints" / "step-000006")
+    result = finish(launch("train", "--run", resumed, folder=tmp_path, processes=3))
+    assert result.code == 0, result.err
+    assert losses(resumed) == losses(whole)
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        saved = Path("checkpoints", "step-000006", name)
+        assert (resumed / saved).read_bytes() == (whole / saved).read_bytes()
 
 
 def wait_for(metrics: Path, process: "subprocess.Popen[bytes]") -> None:

@@ -233,7 +233,7 @@ def test_the_first_process_judges_for_all(rank: int, exact: float, ends: bool) -
     class Two(Processes):
         """Here, the other process found nothing right."""
 
-        def replicate(self, model: Module) -> Module:
+        def replicate(self, model: Module, *_example: torch.Tensor) -> Module:
             return model
 
         def largest(self, value: int) -> int:

@@ -175,7 +175,7 @@ class OneOfMany(Processes):
 
     run = ""
 
-    def replicate(self, model: Module) -> Module:
+    def replicate(self, model: Module, *_example: Tensor) -> Module:
         return model
 
     def mean(self, value: Tensor) -> Tensor:
