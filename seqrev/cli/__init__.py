@@ -73,9 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
             console.error(error)
         return error.exit_code
     except typer.TyperException as error:
-        if is_first() and not arguments:  # the message is the help
+        if not arguments:  # the message is the help
             typer.echo(error.format_message(), err=True)
-        elif is_first():
+        else:
             console.error(explain(error, arguments, group.commands))
         return error.exit_code
     except BrokenPipeError:  # the reader of stdout has gone, which is no failure

@@ -57,7 +57,7 @@ def command(
     if tensorboard:
         check_installed()
     console = Console(json)
-    with join(device) as processes, stop_requests() as stop, console.progress("steps") as steps_done:
+    with join(device, console.note) as processes, stop_requests() as stop, console.progress("steps") as steps_done:
         if processes.rank > 0:
             from seqrev.workflows.train import train_worker
 

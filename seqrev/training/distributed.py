@@ -8,12 +8,12 @@ The first process (rank 0) owns the run folder and speaks to the user.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from seqrev.errors import TrainingError, UsageError
-from seqrev.system.signals import Interrupted
+from seqrev.system.signals import Interrupted, signals_end_at_once
 from seqrev.system.text import shorten
 
 if TYPE_CHECKING:
@@ -102,8 +102,10 @@ SINGLE_PROCESS = Processes()
 
 
 @contextmanager
-def join(device: str) -> Iterator[Processes]:
+def join(device: str, on_wait: Callable[[str], None] = lambda message: None) -> Iterator[Processes]:
     """Take part in the training that ``torchrun`` started; alone, if it did not.
+
+    ``on_wait``: is told by the first process that it waits for the others. A signal ends it at once then.
 
     Raises:
         UsageError: the processes cannot meet, or there are fewer GPUs than processes on this machine.
@@ -117,9 +119,12 @@ def join(device: str) -> Iterator[Processes]:
     from torch.distributed.rendezvous import rendezvous
 
     backend = _backend(device)
+    if is_first():
+        on_wait(f"Waiting for the other processes: WORLD_SIZE is {_number('WORLD_SIZE', 1)}.")
     try:
-        store, rank, size = next(rendezvous("env://"))
-        dist.init_process_group(backend, store=PrefixStore("group", store), rank=rank, world_size=size)
+        with signals_end_at_once():
+            store, rank, size = next(rendezvous("env://"))
+            dist.init_process_group(backend, store=PrefixStore("group", store), rank=rank, world_size=size)
     except (ValueError, RuntimeError) as error:
         raise UsageError(
             f"WORLD_SIZE is set, but the processes of this training cannot meet: {shorten(str(error), 120)}.",
@@ -128,8 +133,9 @@ def join(device: str) -> Iterator[Processes]:
     try:
         yield Processes(rank, size)
         _end_together(store, size)
-    except Interrupted:
-        _stop_after_first(store, rank)
+    except Interrupted as signal:
+        if not signal.at_once:
+            _stop_after_first(store, rank)
         raise
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error):
@@ -177,7 +183,7 @@ def _backend(device: str) -> str:
 
 def is_first() -> bool:
     """Whether this process speaks to the user; known before anything has begun."""
-    return _number("RANK", 0) == 0
+    return _number("WORLD_SIZE", 1) == 1 or _number("RANK", 0) == 0
 
 
 def _number(name: str, otherwise: int) -> int:

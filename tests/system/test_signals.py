@@ -1,10 +1,13 @@
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 
-from seqrev.system.signals import STOP_SIGNALS, Interrupted, stop_requests
+from seqrev.system.signals import STOP_SIGNALS, Interrupted, signals_end_at_once, stop_requests
+from tests.helpers import child_environment
 
 
 @pytest.mark.parametrize(
@@ -91,3 +94,57 @@ def test_the_first_signal_is_the_one_that_is_kept() -> None:
         with pytest.raises(Interrupted):
             signal.raise_signal(signal.SIGINT)
         assert stop.received == signal.SIGTERM
+
+
+DEAF = """
+import ctypes
+from seqrev.system.signals import signals_end_at_once, stop_requests
+
+library, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(1000)
+library.pthread_mutex_init(mutex, None)
+library.pthread_mutex_lock(mutex)
+with stop_requests() as stop, {block}:
+    stop.patient = True
+    print("waiting", flush=True)
+    library.pthread_mutex_lock(mutex)  # forever; no signal interrupts it, and Python hears none
+"""
+
+
+def deaf_process(block: str) -> "subprocess.Popen[bytes]":
+    """A process whose main thread waits inside of a library."""
+    command = [sys.executable, "-c", DEAF.format(block=block)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=child_environment())
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"waiting\n"
+    return process
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_a_process_that_cannot_hear_it(second: signal.Signals) -> None:
+    with deaf_process("stop_requests()") as process:
+        try:
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):  # the first one is patient
+                process.wait(timeout=0.5)
+            process.send_signal(second)
+            assert process.wait(timeout=100) == 128 + second
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("signum", STOP_SIGNALS)
+def test_where_there_is_nothing_to_save_the_first_signal_ends_it(signum: signal.Signals) -> None:
+    with deaf_process("signals_end_at_once()") as process:
+        try:
+            process.send_signal(signum)
+            assert process.wait(timeout=100) == -signum
+        finally:
+            process.kill()
+
+
+def test_signals_that_are_left_to_the_system_come_back() -> None:
+    with stop_requests():
+        before = [signal.getsignal(signum) for signum in STOP_SIGNALS]
+        with signals_end_at_once():
+            assert {signal.getsignal(signum) for signum in STOP_SIGNALS} == {signal.SIG_DFL}
+        assert [signal.getsignal(signum) for signum in STOP_SIGNALS] == before

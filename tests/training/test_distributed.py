@@ -4,6 +4,7 @@ import itertools
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -137,6 +138,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> FakeStore:
     """As if another process were there."""
     store = FakeStore()
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr(sys.modules["torch.distributed.rendezvous"], "rendezvous", lambda url: iter([(store, 1, 2)]))
     monkeypatch.setattr("torch.distributed.distributed_c10d.PrefixStore", mock.Mock())
     for name in ("init_process_group", "destroy_process_group"):
@@ -192,7 +194,61 @@ def test_processes_that_nobody_started_are_refused(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(("rank", "first"), [("", True), ("0", True), ("1", False), ("12", False)])
 def test_the_first_process_speaks_to_the_user(monkeypatch: pytest.MonkeyPatch, rank: str, first: bool) -> None:
     monkeypatch.setenv("RANK", rank)
+    assert is_first()  # a number that was left over means nothing
+    monkeypatch.setenv("WORLD_SIZE", "13")
     assert is_first() is first
+
+
+@pytest.mark.parametrize("arguments", [[], ["train", "--nonsense"], ["nonsense"]])
+@pytest.mark.parametrize("size", ["", "2"])
+def test_help_and_wrong_usage_are_answered_by_every_process(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: list[str], size: str
+) -> None:
+    """Variables of another program, or left over, must not silence this one."""
+    expected = cli(*arguments)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", size)
+    assert cli(*arguments) == expected
+    assert expected.code == 2
+    assert expected.err
+
+
+ALONE = "import sys, torch.distributed; from seqrev.cli import main; print('begins', flush=True); sys.exit(main(['train']))"
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_waiting_for_a_process_that_never_comes_ends_with_the_first_signal(
+    tmp_path: Path, rank: str, signum: signal.Signals
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    environment = child_environment(WORLD_SIZE="2", RANK=rank, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    command = [sys.executable, "-c", ALONE]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"begins\n"
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=2)
+            process.send_signal(signum)
+            assert process.wait(timeout=100) in (-signum, 128 + signum)  # the latter if it was too slow to wait yet
+        finally:
+            process.kill()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_first_process_says_that_it_waits(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    store.add("ended", 1)
+    with join("cpu", told.append):
+        assert told == []  # this is the second
+    monkeypatch.setenv("RANK", "0")
+    store.add("ended", 1)
+    with join("cpu", told.append):
+        assert told == ["Waiting for the other processes: WORLD_SIZE is 2."]
 
 
 # --- two processes ----------------------------------------------------------------------------------------------------
