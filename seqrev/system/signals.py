@@ -92,7 +92,8 @@ def stop_requests() -> Iterator[StopRequest]:
     for signum in caught:
         signal.signal(signum, request._handle)
     try:
-        with request._unheard_signals_end() if caught and outer is None else nullcontext():
+        watched = caught and outer is None and hasattr(os, "set_blocking")  # which Windows has from Python 3.12 on
+        with request._unheard_signals_end() if watched else nullcontext():
             yield request
     finally:
         for signum in caught:
