@@ -13,7 +13,6 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
@@ -29,6 +28,7 @@ OPTIONS = (
     "--window-size=1280,800",
     "about:blank",
 )
+VISIBLE = "const visible = (selector) => [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility())\n"
 CONTRAST = """
 // Every visible element with text of its own: its text, its size, and the contrast of its colours (WCAG 2.2, 1.4.3).
 const luminance = (colour) => {
@@ -101,11 +101,15 @@ class Page:
 
     def find(self, selector: str) -> list[WebElement]:
         """The visible elements."""
-        return [one for one in self.driver.find_elements(By.CSS_SELECTOR, selector) if one.is_displayed()]
+        elements: list[WebElement] = self.run(VISIBLE + "return visible(arguments[0])", selector)
+        return elements
 
     def texts(self, selector: str) -> list[str]:
         """The texts of visible elements."""
-        return [element.text for element in self.find(selector)]
+        texts: list[str] = self.run(
+            VISIBLE + "return visible(arguments[0]).map(({innerText}) => innerText.trim())", selector
+        )
+        return texts
 
     def text(self, selector: str) -> str:
         """The text of the only visible one."""
@@ -114,7 +118,8 @@ class Page:
 
     def click(self, selector: str, label: str | None = None) -> None:
         """Press a button, the only one, or the only one of that name."""
-        (element,) = [one for one in self.find(selector) if label in (None, one.accessible_name)]
+        named = "({ariaLabel, innerText}) => [null, ariaLabel ?? innerText.trim()].includes(arguments[1])"
+        (element,) = self.run(VISIBLE + f"return visible(arguments[0]).filter({named})", selector, label)
         element.click()
 
     def press(self, *keys: str, shift: bool = False) -> None:
@@ -129,11 +134,11 @@ class Page:
         actions.perform()
 
     def type(self, text: str) -> None:
-        """Write, or if it is long paste, a sequence in place of the one that is there, without the return key."""
+        """Paste a sequence, all but its last character, which is typed, in place of the one that is there."""
         (field,) = self.find("#sequence")
         field.clear()
-        self.run("arguments[0].value = arguments[1]", field, text[:-50])
-        field.send_keys(text[-50:])
+        self.run("arguments[0].value = arguments[1]", field, text[:-1])
+        field.send_keys(text[-1:])
 
     def point(self, row: int, column: int) -> None:
         """Move the mouse to the middle of a cell of the large map, counted from 0."""

@@ -6,6 +6,7 @@ const TITLES = {
   decoder: ["token emitted", "token read"],
   cross: ["token emitted", "source token"],
 }
+const LONG_ANSWER = 21 // tokens, from which on the right one is not written beside a wrong one
 const percent = (probability) => `${(100 * probability).toFixed(1)} %`
 
 /** The first word of some names, if all have the same, and the names without it: "step 16", "step 32" are said shorter. */
@@ -60,6 +61,7 @@ class Pane {
     })
     this.answer.replaceChildren(create("span", {className: "word"}, "answer "), ...tokens)
     if (this.step === steps) this.answer.append(this.verdict(expected))
+    this.answer.scrollTop = this.answer.scrollHeight // of a long answer the newest token is in view
   }
 
   /** What a perfect model emits; null: there is no rule. */
@@ -74,7 +76,8 @@ class Pane {
     if (emitted.at(-1) !== "<EOS>") return create("strong", {className: "verdict bad"}, "✗ does not end")
     if (!expected) return ""
     if (emitted.join() === expected.join()) return create("strong", {className: "verdict good"}, "✓ right")
-    return create("strong", {className: "verdict bad"}, `✗ ${expected.slice(0, -1).join(" ")} was expected`)
+    const right = expected.length > LONG_ANSWER ? "wrong" : `${expected.slice(0, -1).join(" ")} was expected`
+    return create("strong", {className: "verdict bad"}, `✗ ${right}`)
   }
 
   showMap() {

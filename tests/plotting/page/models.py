@@ -13,11 +13,13 @@ from seqrev.task import RuleName, vocabulary_size
 from tests.docs.guide import ROOT
 
 
-def random_model(config: ModelConfig, seed: int = 0, symbols: int = 10, rule: RuleName = "reverse") -> Transformer:
+def random_model(
+    config: ModelConfig, symbols: int = 10, rule: RuleName = "reverse", longest_answer: int | None = None
+) -> Transformer:
     """An untrained model that attends to some positions more than to others."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = Transformer(config, vocabulary_size(symbols), rule)
+        torch.manual_seed(0)
+        model = Transformer(config, vocabulary_size(symbols), rule, longest_answer)
         for name, parameter in model.named_parameters():
             if "embedding" not in name:
                 parameter.data += 0.15 * torch.randn_like(parameter)

@@ -47,7 +47,10 @@ def page(show: Open, html: str) -> Page:
 
 
 def answered(page: Page) -> list[str]:
-    return [text.partition("\n")[0] for text in page.texts(".answer .token")]  # without "(wrong)"
+    tokens: list[str] = page.run(
+        "return [...document.querySelectorAll('.answer .token')].map((one) => one.firstChild.data)"
+    )
+    return tokens
 
 
 def labels(page: Page) -> tuple[list[str], list[str]]:
@@ -342,6 +345,24 @@ def test_more_recorded_weights_than_a_browser_can_hold_are_refused(monkeypatch: 
     with pytest.raises(UsageError, match="a page takes 50") as caught:
         of_scheme(positions="none")
     assert caught.value.hint == "seqrev attention --out map.png"
+
+
+def test_of_pairs_nobody_knows_what_is_right(show: Open) -> None:
+    model = random_model(SHAPE, rule="pairs", longest_answer=3)
+    page = show(page_of(model, [4, 2, 1]))
+    finish(page)
+    assert answered(page) == Reverser(seqrev.Config(model=SHAPE), model).attention([4, 2, 1]).emitted_tokens
+    assert page.text(".caption") == "cross-attention, layer 2, mean of 2 heads"
+    assert page.find(".verdict.good, .wrong, .guide, #guide") == []
+
+
+def test_a_long_answer_leaves_room_for_the_map(page: Page) -> None:
+    page.type("1 2 3 4 5 6 7 8 9 0 " * 5)
+    page.click("button", "compare two stages")
+    finish(page)
+    assert page.texts(".verdict.bad") == ["✗ wrong", "✗ wrong"]
+    assert page.run("return [...document.querySelectorAll('.cells')].every((cells) => cells.clientHeight > 80)")
+    assert page.run("return document.documentElement.scrollHeight") <= 720
 
 
 def test_one_symbol_one_head_and_one_layer_are_enough(show: Open) -> None:

@@ -20,6 +20,7 @@ from seqrev.interpret.snapshots import load_snapshots
 from seqrev.runs.checkpoints import Shapes, _seal, best_first
 from seqrev.runs.folders import Run, find_run
 from seqrev.runs.metrics import MetricsWriter
+from seqrev.runs.stages import load_stages
 from seqrev.system.files import to_json
 from seqrev.training.state import checkpoint_shapes
 from tests.helpers import Result, run_main
@@ -151,6 +152,7 @@ def run_folder(data: st.DataObject, target: Target) -> None:
             attempt(lambda: target.run.record.begin_attempt(device="cpu"))
         elif name.startswith("snapshots"):
             attempt(lambda: load_snapshots(target.run.snapshots, "reverse"))
+            load_stages(target.run.snapshots, target.shapes["model"])  # which passes over what is damaged
         elif name == "metrics.jsonl":
             attempt(lambda: MetricsWriter(target.run.metrics, 2).close())
         else:
