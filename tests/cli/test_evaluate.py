@@ -15,6 +15,7 @@ from seqrev.data.sampling import fresh_sequences
 from seqrev.inference.evaluation import evaluate
 from seqrev.plotting import curves as curves_module
 from seqrev.plotting.curves import Curve
+from seqrev.plotting.style import ThemeName
 from seqrev.runs.checkpoints import best_first
 from seqrev.runs.folders import Run
 from tests.helpers import Cli, assert_refused, child_environment
@@ -261,9 +262,9 @@ def curves(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[Curve], tuple[int
     drawn = []
     original = curves_module.accuracy_by_length
 
-    def spy(curves: list[Curve], trained: tuple[int, int], title: str) -> Figure:
+    def spy(curves: list[Curve], trained: tuple[int, int], title: str, *, theme: ThemeName) -> Figure:
         drawn.append((curves, trained, title))
-        return original(curves, trained, title)
+        return original(curves, trained, title, theme=theme)
 
     monkeypatch.setattr(curves_module, "accuracy_by_length", spy)
     return drawn

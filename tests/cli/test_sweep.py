@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from seqrev.cli.options import ThemeName
 from seqrev.errors import TrainingError
 from seqrev.training.events import Event
 from seqrev.workflows import sweep as workflow
@@ -67,13 +68,13 @@ def test_a_dry_run_lists_what_would_be_trained_without_pytorch(cli: Cli, tmp_pat
 
 
 def test_ctrl_c_stops_as_in_train_and_says_how_to_go_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def press(what: Any, device: str, runs_dir: Path, observer: Observer) -> Any:
+    def press(what: Any, device: str, runs_dir: Path, observer: Observer, theme: ThemeName) -> Any:
         def on_event(event: Event) -> None:
             observer.on_event(event)
             if event.step == 3:
                 signal.raise_signal(signal.SIGINT)
 
-        return train(what, device, runs_dir, replace(observer, on_event=on_event))
+        return train(what, device, runs_dir, replace(observer, on_event=on_event), theme=theme)
 
     write_sweep(Path(), **ONE)
     with monkeypatch.context() as patch:
@@ -90,10 +91,10 @@ def test_ctrl_c_stops_as_in_train_and_says_how_to_go_on(cli: Cli, monkeypatch: p
 
 
 def test_trainings_that_failed_are_an_error_beside_the_results(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(what: Any, *arguments: Any) -> Any:
+    def fail(what: Any, *arguments: Any, **options: Any) -> Any:
         if getattr(what, "seed", None) == 1:
             raise TrainingError("the loss is nan")
-        return original(what, *arguments)
+        return original(what, *arguments, **options)
 
     original: Callable[..., Any] = train
     write_sweep(Path(), variants={"plain": []}, lengths=[2])

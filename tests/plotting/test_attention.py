@@ -1,5 +1,8 @@
 """Which map, which labels, which words."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,9 +15,10 @@ from seqrev.errors import UsageError
 from seqrev.inference.search import Hypothesis
 from seqrev.interpret.attention import Attention
 from seqrev.interpret.attention_kinds import Kind
-from seqrev.interpret.snapshots import AttentionSnapshot
+from seqrev.interpret.snapshots import AttentionSnapshot, load_snapshots
 from seqrev.model.transformer import AttentionMaps
-from seqrev.plotting.attention import draw_attention, draw_page, draw_snapshot, draw_strip
+from seqrev.plotting.attention import draw_attention, draw_page, draw_snapshot, draw_strip, visibly_different
+from seqrev.runs.folders import pretrained_run
 
 SOURCE, OUTPUT = [4, 8, 2, 9], [9, 2, 8]  # an answer that ended too early: three steps and <EOS>, of six positions
 
@@ -161,3 +165,17 @@ def test_a_layer_that_is_not_there_is_refused() -> None:
         draw_attention(ATTENTION, "runs/001", "cross", 3)
     with pytest.raises(UsageError, match="There is no head 3"):
         draw_page(ATTENTION, "runs/001", [], "cross", 2, 3)
+
+
+def test_an_animation_has_the_first_the_last_and_what_differs_visibly() -> None:
+    maps = [0.0, 0.01, 0.02, 0.2, 0.21, 0.6, 0.61]
+    snapshots = [replace(SNAPSHOT, step=number, cross=np.full((1, 1, 5, 6), value)) for number, value in enumerate(maps)]
+    assert [one.step for one in visibly_different(snapshots, 1, None)] == [0, 3, 5, 6]
+    assert [one.step for one in visibly_different(snapshots[:1], 1, 1)] == [0]
+    assert [one.step for one in visibly_different(snapshots[:2], 1, 1)] == [0, 1]
+
+
+def test_the_animation_of_the_model_that_ships_does_not_stand_still() -> None:
+    snapshots = load_snapshots(pretrained_run(Path("runs")).snapshots, "reverse")
+    chosen = visibly_different(snapshots, 2, None)
+    assert [one.step for one in chosen[:3]] == [1, 32, 48]

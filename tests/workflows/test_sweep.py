@@ -208,10 +208,10 @@ def test_variants_of_one_configuration_share_a_run(tmp_path: Path, asked: list[t
 
 
 def test_a_training_that_cannot_go_on_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(what: Any, *arguments: Any) -> Any:
+    def fail(what: Any, *arguments: Any, **options: Any) -> Any:
         if getattr(what, "seed", None) == 0:
             raise TrainingError("the loss is nan")
-        return original(what, *arguments)
+        return original(what, *arguments, **options)
 
     original: Callable[..., Any] = train
     monkeypatch.setattr(workflow, "train", fail)
