@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -52,7 +53,8 @@ class StopRequest:
         of ``torch.distributed``, is one instruction, and has no end if the other is gone.
         """
         reading, writing = os.pipe()
-        os.set_blocking(writing, False)
+        if sys.platform != "win32":  # which can do that from Python 3.12 on; a signal is a byte, and the pipe never full
+            os.set_blocking(writing, False)
         done = threading.Event()
 
         def watch() -> None:
@@ -92,8 +94,7 @@ def stop_requests() -> Iterator[StopRequest]:
     for signum in caught:
         signal.signal(signum, request._handle)
     try:
-        watched = caught and outer is None and hasattr(os, "set_blocking")  # which Windows has from Python 3.12 on
-        with request._unheard_signals_end() if watched else nullcontext():
+        with request._unheard_signals_end() if caught and outer is None else nullcontext():
             yield request
     finally:
         for signum in caught:
