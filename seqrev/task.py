@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from seqrev.errors import UsageError
+from seqrev.errors import UsageError, command_line
 from seqrev.system.text import shorten
 
 Array = NDArray[np.integer]
@@ -143,10 +143,10 @@ def check_sequence(sequence: Sequence[int], symbols: int, longest: int = sys.max
 def check_length(length: int, longest: int) -> None:
     """Raise ``UsageError`` if a sequence is too long for a model, naming the longest that it takes."""
     if length > longest:
-        more = f" --set model.max_positions={length + 2}" if length > EXTRAPOLATE_LONGEST else ""
+        more = ("--set", f"model.max_positions={length + 2}") if length > EXTRAPOLATE_LONGEST else ()
         raise UsageError(
             f"The sequence has {length:,} symbols; this model takes 1 to {longest:,} (model.max_positions less two).",
-            f"seqrev train --config extrapolate{more}",
+            command_line("train", "--config", "extrapolate", *more),
         )
 
 
@@ -165,7 +165,7 @@ def parse_sequence(text: str, symbols: int, longest: int = sys.maxsize) -> list[
         if sequence[-1] >= symbols and symbols <= 10 and all(int(digit) < symbols for digit in word):
             error = _not_a_symbol(sequence[-1], symbols)
             digits = "".join(text.replace(",", " ").split())
-            hint = f"seqrev decode {' '.join(digits)}" if digits.isdigit() else error.hint
+            hint = command_line("decode", *digits) if digits.isdigit() else error.hint
             raise UsageError(f"{error} Put spaces between them.", hint)
     check_sequence(sequence, symbols, longest)
     return sequence
@@ -176,4 +176,13 @@ def _not_a_symbol(value: object, symbols: int, expected: str = "in the vocabular
 
 
 def _example(symbols: int) -> str:
-    return "seqrev decode " + " ".join(str(number % symbols) for number in (4, 8, 2, 9))
+    return command_line("decode", *example_sequence(symbols))
+
+
+def example_sequence(symbols: int, longest: int = 4) -> list[int]:
+    """``4 8 2 9``, or what is nearest to it of an alphabet and a length.
+
+    >>> example_sequence(symbols=2)
+    [0, 0, 0, 1]
+    """
+    return [number % symbols for number in (4, 8, 2, 9)][:longest]

@@ -19,7 +19,7 @@ from seqrev.api.symbols import Symbols, as_lists
 from seqrev.config import Config
 from seqrev.data.dataset import load_split
 from seqrev.data.sampling import draw_split
-from seqrev.errors import InputError, UsageError
+from seqrev.errors import InputError, UsageError, command_line
 from seqrev.inference.batching import Sources
 from seqrev.inference.evaluation import Evaluation, Protocol, evaluate
 from seqrev.inference.search import Hypothesis, decode
@@ -243,4 +243,4 @@ def load(run: str | Path | Run, device: str = "auto") -> Reverser:
         model = new_model(config, seed=None)
         load_weights(model, weights)
         return Reverser(config, model.to(target).eval(), run, checkpoint, problems)
-    raise InputError(" ".join([f"No checkpoint of {run} can be used.", *problems]), f"seqrev train --run {run}")
+    raise InputError(" ".join([f"No checkpoint of {run} can be used.", *problems]), command_line("train", "--run", run))

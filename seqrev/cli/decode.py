@@ -11,8 +11,9 @@ from typer import Argument, Option
 from seqrev.cli.console import Console
 from seqrev.cli.options import LONGER, Beam, Device, Json, RunsDir, RunSpec, load_model, parse_symbols
 from seqrev.cli.usage import UnknownOption
-from seqrev.errors import InputError, UsageError
+from seqrev.errors import InputError, UsageError, command_line
 from seqrev.system.files import open_regular
+from seqrev.task import example_sequence
 
 if TYPE_CHECKING:
     from seqrev.api.reverser import Reverser
@@ -64,9 +65,12 @@ def _read(file: Path | None, model: "Reverser") -> Iterator[list[int]]:
     """The sequences of a file, or of standard input, one a line."""
     from seqrev.data.lines import parse_lines
 
-    name, hint = "Standard input", "seqrev decode 4 8 2 9"
+    name, hint = "Standard input", command_line("decode", *example_sequence(model.config.task.symbols))
     if file is not None:
-        name, hint = str(file), f"seqrev decode --file {model.run and model.run.data}/test.jsonl"
+        name, hint = (
+            str(file),
+            command_line("decode", "--run", model.run, "--file", f"{model.run and model.run.data}/test.jsonl"),
+        )
     elif sys.stdin is None:
         raise InputError("There is no standard input; one sequence a line was expected.", hint)
     try:

@@ -1,6 +1,6 @@
 """``seqrev evaluate``: how good is a trained model?"""
 
-import shlex
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,7 +9,7 @@ from typer import Option
 from seqrev.cli.console import Console
 from seqrev.cli.options import Beam, Device, Json, RunsDir, Theme, load_model, refuse_together
 from seqrev.cli.tables import align, fits
-from seqrev.errors import QualityError, UsageError
+from seqrev.errors import QualityError, UsageError, command_line
 from seqrev.runs.folders import PRETRAINED
 from seqrev.task import BOS, EOS, FIRST_SYMBOL, PAD, RuleName, alignment_name
 
@@ -133,18 +133,18 @@ def command(
 def _again(runs: "Sequence[str]", options: "Sequence[tuple[str, object]]", tokens: bool) -> str:
     """The command that draws the plot by length."""
     given = [*(("--run", run) for run in runs), *((name, value) for name, value in options if value is not None)]
-    return shlex.join(["seqrev", "evaluate", *(str(word) for pair in given for word in pair), *["--tokens"] * tokens])
+    return command_line("evaluate", *chain.from_iterable(given), *["--tokens"] * tokens)
 
 
 def _better(model: "Reverser", reports: "Sequence[dict[str, Any]]") -> str:
     """The training that may lead to a better model."""
     if model.config.task.rule == "pairs":  # whose rows are in this run only
-        return f"seqrev train --run {model.run} --steps {2 * model.config.train.steps}"
+        return command_line("train", "--run", model.run, "--steps", 2 * model.config.train.steps)
     longest = max(row["length"] for report in reports for row in report["by_length"])
     if longest > model.config.task.max_length:
-        return "seqrev train --config extrapolate"
+        return command_line("train", "--config", "extrapolate")
     config = "small" if str(model.run) == PRETRAINED else f"{model.run}/config.yaml"
-    return f"seqrev train --config {config} --set train.steps={2 * model.config.train.steps}"
+    return command_line("train", "--config", config, "--set", f"train.steps={2 * model.config.train.steps}")
 
 
 def _title(report: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typer import Option
 
 from seqrev.cli.console import Console
 from seqrev.cli.options import ConfigFile, Json, RunsDir, Seed, Set
+from seqrev.errors import command_line
 from seqrev.system.signals import stop_requests
 
 
@@ -35,7 +36,7 @@ def command(
     else:
         run, rows = workflow.new_run_of_pairs(from_, wanted, runs_dir)
     with stop_requests() as stop, console.progress("sequences") as progress:
-        stop.hint = f"seqrev train --run {run}"
+        stop.hint = command_line("train", "--run", run)
         manifest = workflow.generate(run, progress.update, rows)
     sequences = {split: entry["rows"] for split, entry in manifest["splits"].items()}
     console.line(f"{run.data}: " + ", ".join(f"{count:,} {split}" for split, count in sequences.items()))
@@ -44,4 +45,4 @@ def command(
     console.data(f"sequences in more than one split: {manifest['overlap']}")
     kept = {name: manifest[name] for name in ("by_length", "overlap", "sha256")}
     console.document({"run": str(run), "sequences": sequences, **kept})
-    console.note(f"Next: seqrev train --run {run}")
+    console.note("Next: " + command_line("train", "--run", run))

@@ -11,7 +11,7 @@ from typer import Argument, Option
 from seqrev.cli.console import Console
 from seqrev.cli.options import Json, RunsDir, Theme
 from seqrev.cli.tables import align, fit, fits
-from seqrev.errors import SeqrevError, UsageError
+from seqrev.errors import SeqrevError, UsageError, command_line
 from seqrev.runs.folders import default_runs_dir
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def command(
     if found:
         _print(console, found, fields)
     else:
-        console.note(f"There is no run in {runs_dir or default_runs_dir()} yet: seqrev train --config small")
+        folder = () if runs_dir is None else ("--runs-dir", runs_dir)
+        line = command_line("train", "--config", "small", *folder)
+        console.note(f"There is no run in {runs_dir or default_runs_dir()} yet: {line}")
     document: dict[str, Any] = {"runs": [_document(summary, fields) for summary in found]}
     if out is not None:
         document["out"] = None

@@ -1,7 +1,6 @@
 """``seqrev sweep``: train variants with several seeds, and compare them."""
 
 import os
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ from typer import Argument, Option
 from seqrev.cli.console import Console
 from seqrev.cli.options import Device, Json, RunsDir, Theme, ThemeName
 from seqrev.cli.train import Reporter
-from seqrev.errors import TrainingError, UsageError
+from seqrev.errors import TrainingError, UsageError, command_line
 from seqrev.system.signals import Interrupted, stop_requests
 from seqrev.system.text import mean_and_range
 
@@ -41,7 +40,7 @@ def command(
     console = Console(json)
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise UsageError(
-            "A sweep trains one model after the other, each in one process.", "seqrev sweep FILE, without torchrun"
+            "A sweep trains one model after the other, each in one process.", "the same command without torchrun"
         )
     what = read_sweep(file)
     if dry_run:
@@ -50,19 +49,19 @@ def command(
         return
     options = [("--out", out), ("--runs-dir", runs_dir), ("--device", device if device != "auto" else None)]
     options.append(("--theme", theme if theme != "paper" else None))
-    again = ["seqrev", "sweep", str(file), *(word for name, value in options if value for word in (name, str(value)))]
+    again = ["sweep", str(file), *(word for name, value in options if value for word in (name, str(value)))]
     try:
         outcome = _sweep(console, what, runs_dir, out, device, theme)
     except Interrupted as stopped:
-        stopped.hint = shlex.join(again)
+        stopped.hint = command_line(*again)
         raise
     _report(console, what, outcome)
     if outcome.not_drawn is not None:
-        console.not_drawn(outcome.not_drawn, shlex.join(again))
+        console.not_drawn(outcome.not_drawn, command_line(*again))
     if outcome.failures:
         failed = "; ".join(map(str, outcome.failures))
         raise TrainingError(
-            f"{len(outcome.failures)} of {len(what.members)} trainings failed: {failed}.", shlex.join(again)
+            f"{len(outcome.failures)} of {len(what.members)} trainings failed: {failed}.", command_line(*again)
         )
 
 

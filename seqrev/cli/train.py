@@ -11,7 +11,7 @@ from seqrev.cli.console import Console, Progress
 from seqrev.cli.options import ConfigFile, Device, Json, RunsDir, Seed, Set, Theme
 from seqrev.errors import UsageError, command_line
 from seqrev.system.signals import stop_requests
-from seqrev.task import alignment_name
+from seqrev.task import alignment_name, example_sequence
 from seqrev.training.distributed import Processes, join
 from seqrev.training.events import Event, Validation
 
@@ -47,7 +47,7 @@ def command(
     if run is not None and (config is not None or set_ or seed is not None):
         raise UsageError(
             "--run carries on with the configuration of that run; --config, --set and --seed are for a new one.",
-            f"seqrev train --run {run}",
+            command_line("train", "--run", run),
         )
     if steps is not None and run is None:
         raise UsageError("--steps extends a run; a new one has --set.", f"--set train.steps={steps}")
@@ -76,7 +76,8 @@ def command(
     if tensorboard:
         console.note(f"TensorBoard: {export(summary.run)}")
     _report(console, summary, trained=reporter.tokens > 0)
-    console.note(f"Next: seqrev decode --run {summary.run} 4 8 2 9")
+    task = summary.run.config().task
+    console.note("Next: " + command_line("decode", "--run", summary.run, *example_sequence(task.symbols, task.max_length)))
 
 
 def _find(spec: str, runs_dir: Path | None) -> "Run":
@@ -107,7 +108,7 @@ def _report(console: Console, summary: "TrainingSummary", trained: bool) -> None
         ended = f"the exact match has reached train.stop_at ({train.stop_at:g}) at step {steps:,} of {train.steps:,}."
         console.note(f"Note: {ended if trained else f'nothing was left to train, {ended}'}")
     elif not trained:
-        more = f"seqrev train --run {run} --steps {2 * steps}"
+        more = command_line("train", "--run", run, "--steps", 2 * steps)
         console.note(f"Note: nothing was left to train, all {steps:,} steps were done. To go on: {more}")
     console.line(f"{run}: {steps:,} steps in {seconds:.0f} s")
     text = "validation: exact match {exact_match:.4f}, token accuracy {token_accuracy:.4f}, loss {loss:.2g}"

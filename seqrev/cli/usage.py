@@ -85,8 +85,9 @@ def _assignment(field: str, default: str, arguments: Sequence[str], index: int) 
 def next_line(hint: str, arguments: Sequence[str], commands: Mapping[str, Any]) -> str:
     """A hint as a whole line to type; what is no command of seqrev stays as it is.
 
-    A hint that begins with an option is that option in the command that was typed. ``--run``, if the hint is about a model,
-    and ``--runs-dir`` go with it. A hint to type the very same once more becomes one to read its help.
+    A hint that begins with an option, perhaps after "the same command with", is that option in the command that was typed.
+    ``--run``, if the hint is about a model, and ``--runs-dir`` go with it. One to type the very same again becomes one to
+    read its help.
 
     >>> next_line("--count 64", ["evaluate", "--count", "0"], {"evaluate": None})
     'seqrev evaluate --count 64'
@@ -96,8 +97,9 @@ def next_line(hint: str, arguments: Sequence[str], commands: Mapping[str, Any]) 
     except ValueError:
         return hint
     typed = bool(arguments) and arguments[0] in commands
-    if typed and hint.startswith("--"):
-        words = _replace(arguments, words)
+    options = words[4:] if hint.startswith("the same command with --") else words if hint.startswith("--") else []
+    if typed and options and len(options) % 2 == 0 and not any(word.isupper() for word in options):
+        words = _replace(arguments, options)
     elif words[:1] == ["seqrev"] and words[1:2] and words[1] in commands:
         words = words[1:]
         if typed and "--help" not in words:

@@ -8,7 +8,7 @@ import numpy as np
 from seqrev.config import TaskConfig
 from seqrev.data.sampling import FAMILY
 from seqrev.data.sequences import Sequences, digits
-from seqrev.errors import UsageError
+from seqrev.errors import UsageError, command_line
 from seqrev.system.resources import check_memory
 from seqrev.task import Array
 
@@ -31,7 +31,7 @@ def count_up_to(longest: int, symbols: int) -> int:
     for length in range(1, longest + 1):
         total += symbols**length
         if total > MOST_SEQUENCES:
-            hint = f"seqrev evaluate --exhaustive {length - 1}" if length > 1 else "seqrev evaluate --families"
+            hint = command_line("evaluate", "--exhaustive", length - 1) if length > 1 else "seqrev evaluate --families"
             problem = f"There are too many sequences of up to {longest:,} symbols; at most {MOST_SEQUENCES:,} are tried."
             raise UsageError(problem, hint)
     return total

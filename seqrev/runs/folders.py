@@ -9,7 +9,7 @@ from pathlib import Path
 
 from seqrev.config import Config, parse_config, to_yaml
 from seqrev.config_files import read_tree
-from seqrev.errors import InputError, UsageError
+from seqrev.errors import InputError, UsageError, command_line
 from seqrev.runs.checkpoints import best_first, newest_first
 from seqrev.runs.record import Record
 from seqrev.system.files import (
@@ -78,12 +78,20 @@ class Run:
         if stop_at is not None and any(result and result["exact_match"] >= stop_at for result in validations):
             raise UsageError(
                 f"{self} has ended: its exact match has reached train.stop_at, which is {stop_at:g}.",
-                f"seqrev train --config {self}/config.yaml --set train.stop_at=null --set train.steps={steps}",
+                command_line(
+                    "train",
+                    "--config",
+                    f"{self}/config.yaml",
+                    "--set",
+                    "train.stop_at=null",
+                    "--set",
+                    f"train.steps={steps}",
+                ),
             )
         planned = tree["train"]["steps"]
         if steps <= planned:
             problem = f"{self} is planned for {planned:,} steps; more were expected, not {steps:,}."
-            raise UsageError(problem, f"seqrev train --run {self} --steps {2 * planned}")
+            raise UsageError(problem, command_line("train", "--run", self, "--steps", 2 * planned))
         tree["train"]["steps"] = steps
         longer = parse_config(tree, f"--steps {steps}")
         with self.locked():
@@ -231,7 +239,7 @@ def find_run(
         raise InputError(problem, hint)
     run.check()
     if not predicate(run):
-        raise InputError(f"{run} does not have {what}.", f"seqrev train --run {run}")
+        raise InputError(f"{run} does not have {what}.", command_line("train", "--run", run))
     return run
 
 

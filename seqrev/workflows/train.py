@@ -91,7 +91,9 @@ def train(
     config = what if isinstance(what, Config) else what.config()
     check_fits(config, device, processes)
     run = new_run(what, runs_dir) if isinstance(what, Config) else what
-    observer.stop.hint = f"seqrev train --run {run}"  # before anybody hears of the run: a signal may come in between
+    observer.stop.hint = command_line(
+        "train", "--run", run
+    )  # before anybody hears of the run: a signal may come in between
     observer.on_run(run)
     try:
         if not run.has_dataset():
@@ -132,7 +134,7 @@ def _prepare(run: Run, device: str, processes: Processes, observer: Observer) ->
     step = trainer.state.step
     if processes.largest(step) != step or processes.largest(-step) != -step:
         message = f"The processes would go on from different steps of {run}; a folder that all of them share was expected."
-        raise InputError(message, f"seqrev train --run {run}")
+        raise InputError(message, command_line("train", "--run", run))
     if parent is not None and parent.validation is not None:  # all of them agree in this, so not before they have the same
         trainer.state.judge(parent.validation["exact_match"])
     return trainer, parent
@@ -154,7 +156,7 @@ def _restore(run: Run, trainer: Trainer, on_warning: Callable[[str], None]) -> C
         return checkpoint
     if problems:  # to begin again here would write over what they hold
         message = " ".join(["No checkpoint can be continued from.", *problems])
-        raise InputError(message, f"seqrev train --config {run}/config.yaml")
+        raise InputError(message, command_line("train", "--config", f"{run}/config.yaml"))
     return None
 
 
@@ -198,7 +200,7 @@ def _loop(run: Run, trainer: Trainer, on_event: Callable[[Event], None], stop: S
         stop.patient = True  # a first signal, which another process may have had, must not break off the save
         recorder.save()
         message = f"Stopped at step {state.step:,} of {trainer.config.train.steps:,}; nothing is lost."
-        raise Interrupted(signal.signum, message, f"seqrev train --run {run}") from None
+        raise Interrupted(signal.signum, message, command_line("train", "--run", run)) from None
     finally:
         stop.patient = False
         recorder.close()
@@ -218,7 +220,9 @@ def _sum_up(run: Run, trainer: Trainer, test: Sequence[Sequence[int]]) -> Traini
     """How the training ended, before it is drawn."""
     last = next((row for row in reversed(list(read_metrics(run.metrics))) if row.get("event") == "validation"), None)
     if last is None:
-        raise InputError(f"{run.metrics} has no validation in it, though the training is done.", "seqrev evaluate")
+        raise InputError(
+            f"{run.metrics} has no validation in it, though the training is done.", command_line("evaluate", "--run", run)
+        )
     score, *_ = alignment_over(trainer.model.eval(), test)
     values: dict[str, Any] = {}
     for name in Validation.__dataclass_fields__:

@@ -1,17 +1,22 @@
 """What is offered after an error can be typed as it stands."""
 
+import ast
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import seqrev
 from seqrev.cli.usage import next_line
 from seqrev.config import fields
 from seqrev.errors import command_line
-from tests.helpers import Cli, Result, assert_refused
+from seqrev.runs.folders import Run
+from tests.helpers import TINY, Cli, Result, assert_refused, settings
 
+ROOT = Path(seqrev.__file__).parent
 COMMANDS = dict.fromkeys(("generate", "train", "evaluate", "decode", "attention", "runs"))
 
 
@@ -117,3 +122,65 @@ def test_no_command_is_offered_that_has_just_failed(cli: Cli) -> None:
     assert_refused(result, 3, "configs/small.yaml does not exist", "Try: seqrev train --help")
     Path("empty.txt").write_text("")
     assert_refused(cli("decode", "--file", "empty.txt", "--run", "pretrained"), 3, "--run pretrained")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_command_with_what_a_user_chose_in_it_is_made_in_one_place(path: Path) -> None:
+    """Not by an f-string, which quotes nothing."""
+    texts = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.JoinedStr))
+    parts = [[part.value if isinstance(part, ast.Constant) else "{}" for part in text.values] for text in texts]
+    made = ["".join(map(str, text)) for text in parts]
+    assert [text for text in made if any(f"seqrev {command} " in text for command in COMMANDS) and "{}" in text] == []
+
+
+ODD = (
+    "with space",
+    "it's",
+    'a "quote"',
+    "$(touch harm)",
+    "a;touch harm",
+    "`touch harm`",
+    "*",
+    "~",
+    "-dash",
+    "ü → ü",
+    "back\\slash",
+)
+
+
+def pasted(text: str) -> list[list[str]]:
+    """The commands in what was printed, as a shell takes them apart."""
+    lines = [line[line.index("seqrev ") :] for line in text.splitlines() if "seqrev " in line]
+    return [shlex.split(line)[1:] for line in lines]
+
+
+@pytest.mark.parametrize("folder", ODD)
+def test_what_is_printed_can_be_pasted_wherever_the_runs_are(cli: Cli, own_run: Run, folder: str) -> None:
+    runs = Path(folder) / "runs"
+    shutil.copytree(own_run.path, runs / "001")
+    (next_training,) = pasted(cli("generate", *settings(), "--runs-dir", f"./{folder}/runs").err)
+    assert next_training == ["train", "--run", str(runs / "002")]
+    done = cli("train", "--run", f"./{runs}/001")
+    again, decode = pasted(done.err)
+    assert again == ["train", "--run", str(runs / "001"), "--steps", "500"]
+    assert cli(*decode).code == 0
+    for command in (
+        ("decode", "--runs-dir", f"./{runs}", "77"),
+        ("evaluate", "--run", f"./{runs}/001", "--device", "abacus"),
+    ):
+        (better,) = pasted(cli(*command).err.splitlines()[-1])
+        assert cli(*better).code == 0
+    refused = cli("train", "--run", f"./{runs}/001", "--steps", "3")
+    assert pasted(refused.err.splitlines()[-1]) == [again]
+    assert not Path("harm").exists()
+
+
+@pytest.mark.parametrize(("symbols", "longest"), [(2, 9), (3, 4), (10, 2), (10, 9)])
+def test_the_next_command_is_one_that_the_model_takes(cli: Cli, symbols: int, longest: int) -> None:
+    task = (f"task.symbols={symbols}", f"task.max_length={longest}", "data.validation=3", "data.test=3", "train.steps=1")
+    result = cli("train", *settings((*TINY, *task)))
+    (line,) = pasted(result.err)
+    assert line[:3] == ["decode", "--run", "runs/001"]
+    decoded = cli(*line)
+    assert decoded.code == 0, decoded.err
+    assert "longer than" not in decoded.err
