@@ -16,7 +16,6 @@ import pytest
 from seqrev.config import Config
 from seqrev.runs.checkpoints import newest_first
 from seqrev.runs.folders import Run
-from seqrev.training.distributed import Processes
 from seqrev.training.events import Event
 from seqrev.workflows import train as workflow
 from seqrev.workflows.train import Observer, TrainingSummary
@@ -77,13 +76,13 @@ def test_a_training_that_is_continued_by_command_ends_as_one_that_was_not_stoppe
     """Ctrl-C at step 120, by a signal in this process; then the command that was printed."""
     real_train = workflow.train
 
-    def train(what: Config | Run, device: str, runs_dir: Path, observer: Observer, processes: Processes) -> TrainingSummary:
+    def train(what: Config | Run, device: str, runs_dir: Path, observer: Observer, *others: Any) -> TrainingSummary:
         def press(event: Event) -> None:
             observer.on_event(event)
             if event.step == 120:
                 signal.raise_signal(signal.SIGINT)
 
-        return real_train(what, device, runs_dir, replace(observer, on_event=press), processes)
+        return real_train(what, device, runs_dir, replace(observer, on_event=press), *others)
 
     with monkeypatch.context() as patch:
         patch.setattr(workflow, "train", train)
