@@ -22,8 +22,9 @@ test-slow: .venv/installed-dev  ## Run the long tests: the promises of configs/*
 torture: .venv/installed-dev  ## Kill trainings, fail the disk, damage files: the long tier of docs/reliability.md
 	$(BIN)/python -m tests.torture
 
-guide: .venv/installed-dev  ## Run the guide's code and write its outputs and pictures anew (three trainings)
+guide: .venv/installed-dev  ## Run the guide's code and write its outputs, pictures and notebooks anew (three trainings)
 	$(BIN)/python -m tests.docs.guide
+	$(BIN)/python -m tests.docs.notebooks
 
 pretrained: .venv/installed-dev  ## Train configs/small.yaml, and put the run into the package as `--run pretrained`
 	$(BIN)/python -m tests.pretrained

@@ -20,6 +20,7 @@ import torch
 from seqrev.errors import UsageError
 from seqrev.exercises import attention, inside, model
 from seqrev.exercises.exercise import Exercise, Unusable, Verdict, wrong
+from seqrev.system.threads import limit_threads
 
 __all__ = ["check", "hint", "show"]
 
@@ -57,7 +58,8 @@ def check(number: int, answer: Any = ...) -> Verdict:
     if answer is ... or answer is None:
         return wrong(f"Your answer goes in place of the dots; exercises.hint({number}) helps.")
     try:
-        with torch.random.fork_rng(devices=[]):  # the random numbers of a notebook do not depend on it
+        # The same everywhere, and the random numbers of a notebook do not depend on it:
+        with torch.random.fork_rng(devices=[]), limit_threads(1):
             return exercise.check(answer)
     except Unusable as error:
         return wrong(str(error))

@@ -79,10 +79,13 @@ def call(function: Any, *arguments: Any) -> Any:
     if not callable(function):
         raise Unusable("The answer is a function: give its name, without calling it.")
     try:
-        return function(*arguments)
+        result = function(*arguments)
     except Exception as error:
         message = printable(str(error)).split("\n")[0]
         raise Unusable(f"Your function raised {type(error).__name__}{f': {message:.200}' if message else ''}.") from error
+    if result is None:
+        raise Unusable("Your function returns nothing.")
+    return result
 
 
 def compare_numbers(

@@ -111,7 +111,7 @@ EXERCISES = [
         one head in the trained model, and reverse the first 300 test sequences. Of which lengths
         is at least one still answered right? Predict it, then measure it, and answer with a list.
         """,
-        'Above, without(("cross", 1, 1)) evaluates the model without this head; see its by_length.',
+        'Chapter 4 switches off all four heads. This one alone: ablate_head(model.model, "cross", 1, 1).',
         _check_lengths,
     ),
     Exercise(

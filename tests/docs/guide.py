@@ -15,10 +15,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from selenium.webdriver.common.keys import Keys
 
+from seqrev import config_files
 from tests.browser import Page, chromium
 from tests.helpers import child_environment, run_main
 
@@ -61,7 +63,7 @@ class Reader:
                 return f"```console\n{output}```\n"
             return f"```{kind}\n{code}```\n" + (f"\n```text\n{output}```\n" if output else "")
 
-        with contextlib.chdir(self.clone):
+        with contextlib.chdir(self.clone), mock.patch.object(config_files, "_FOLDER", self.clone / "configs"):
             text = BLOCK.sub(again, page.read_text(encoding="utf-8"))
         # What one page has changed must not reach the next:
         torch.set_printoptions(profile="default")  # type: ignore[no-untyped-call]  # PyTorch does not annotate it
