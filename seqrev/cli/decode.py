@@ -69,7 +69,7 @@ def _read(file: Path | None, model: "Reverser") -> Iterator[list[int]]:
     if file is not None:
         name, hint = (
             str(file),
-            command_line("decode", "--run", model.run, "--file", f"{model.run and model.run.data}/test.jsonl"),
+            command_line("decode", "--file", f"{model.run and model.run.data}/test.jsonl"),
         )
     elif sys.stdin is None:
         raise InputError("There is no standard input; one sequence a line was expected.", hint)

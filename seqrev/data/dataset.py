@@ -17,6 +17,7 @@ from seqrev.data.sequences import Pairs, Sequences, answers_to
 from seqrev.data.splits import Split, hash_rows, split_sizes
 from seqrev.errors import InputError, UsageError
 from seqrev.system.files import atomic_open, make_folder, open_regular, read_json, sha256_of, storage_errors, write_json
+from seqrev.system.text import shorten
 from seqrev.task import RuleName
 
 
@@ -101,18 +102,26 @@ class _HeldOut:
         return found
 
 
+def most_symbols(config: Config) -> int:
+    """Symbols in the longest sequence that a model can be trained on: its positions less ``<BOS>`` and ``<EOS>``."""
+    model = config.model
+    return min(model.max_positions, model.random_positions or model.max_positions) - 2
+
+
 def load_split(folder: Path, split: Split, config: Config) -> Sequence[list[int]]:
     """The source sequences of a split, in order, with their answers if those were given (``Pairs``).
 
     Raises:
-        InputError: it is missing, damaged or does not fit.
+        InputError: it is missing, damaged, or made from another configuration.
     """
     hint, task, rows = "seqrev generate", config.task, split_sizes(config).get(split, 0)
-    splits = read_json(folder / "manifest.json").get("splits")
+    manifest = read_json(folder / "manifest.json")
+    splits = manifest.get("splits")
     entry = splits.get(split) if isinstance(splits, dict) else None
     path = folder / f"{split}.jsonl"
     if not isinstance(entry, dict):
         raise InputError(f"The dataset in {folder} has no {split} split.", hint)
+    _check_same(manifest, config, folder)
     with open_regular(path, "a split of the dataset", hint, follow=False) as file:
         size = os.fstat(file.fileno()).st_size
         most = task.max_length + task.longest_answer
@@ -123,9 +132,28 @@ def load_split(folder: Path, split: Split, config: Config) -> Sequence[list[int]
             raise InputError(f"{path} is damaged: its size or SHA-256 is not the one in manifest.json.", hint)
         own = read_jsonl(file, rows, task.max_length, task.symbols, task.rule)
     try:
-        return own or _judged(read_sequences(path, task, config.model.max_positions - 2), task.rule)
+        return own or _judged(read_sequences(path, task, most_symbols(config)), task.rule)
     except UsageError as error:
         raise InputError(f"{path} does not fit the configuration of its run: {error}", hint) from None
+
+
+def _check_same(manifest: Mapping[str, Any], config: Config, folder: Path) -> None:
+    """Raise ``InputError`` if the dataset was made for another seed or task, or with other numbers of rows."""
+    made = _fields(manifest.get("seed", config.seed), manifest.get("task"), manifest["splits"])
+    asked = _fields(config.seed, dict(config.task), {split: {"rows": rows} for split, rows in split_sizes(config).items()})
+    if names := [name for name in made.keys() & asked.keys() if made[name] != asked[name]]:
+        then, now = (", ".join(f"{name}={shorten(fields[name])}" for name in sorted(names)) for fields in (made, asked))
+        file = folder.parent / "config.yaml"
+        problem = f"{file} has {now}, but the dataset beside it was made with {then}: one of them was changed."
+        raise InputError(problem, f"seqrev train --config {file}, for a new run; or change it back")
+
+
+def _fields(seed: object, task: object, splits: object) -> dict[str, object]:
+    """What decides about a dataset, with the names that the configuration has for it."""
+    fields = {f"task.{name}": value for name, value in task.items()} if isinstance(task, dict) else {}
+    for split, entry in splits.items() if isinstance(splits, dict) else ():
+        fields |= {f"data.{split}": entry.get("rows")} if isinstance(entry, dict) else {}
+    return {"seed": seed, **fields}
 
 
 def _judged(rows: Sequence[Sequence[int]], rule: RuleName) -> Sequence[list[int]]:

@@ -30,7 +30,7 @@ class Record:
             raise InputError(
                 f"{self.path.parent} was made by another version of seqrev (run folders of schema "
                 f"{shorten(record.get('schema'))}); this version reads schema {SCHEMA}.",
-                "the version that made this one, or, for a new run, seqrev train --config small",
+                "seqrev train --config small",
             )
         return record
 

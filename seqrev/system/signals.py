@@ -2,7 +2,7 @@
 
 import os
 import signal
-import sys
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -52,29 +52,28 @@ class StopRequest:
         Python calls handlers between two of its own instructions. A wait for another process, as in a collective operation
         of ``torch.distributed``, is one instruction, and has no end if the other is gone.
         """
-        reading, writing = os.pipe()
-        if sys.platform != "win32":  # which can do that from Python 3.12 on; a signal is a byte, and the pipe never full
-            os.set_blocking(writing, False)
+        ours, pythons = socket.socketpair()
+        pythons.setblocking(False)
         done = threading.Event()
 
         def watch() -> None:
             sent = 0
-            while signum := os.read(reading, 1):
+            while signum := ours.recv(1):
                 sent += signum[0] in STOP_SIGNALS
                 if sent > 1 and not done.wait(SECONDS_TO_HEAR) and self._heard < sent:
                     os._exit(128 + signum[0])
 
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
-        before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        before = signal.set_wakeup_fd(pythons.fileno(), warn_on_full_buffer=False)
         try:
             yield
         finally:
             signal.set_wakeup_fd(before)
             done.set()
-            os.close(writing)  # ends the thread
+            pythons.close()  # ends the thread
             watcher.join()
-            os.close(reading)
+            ours.close()
 
 
 @contextmanager

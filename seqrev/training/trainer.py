@@ -17,7 +17,7 @@ import torch
 
 from seqrev.config import Config
 from seqrev.data.batches import Batches
-from seqrev.data.dataset import write_dataset
+from seqrev.data.dataset import most_symbols, write_dataset
 from seqrev.data.sampling import check_possible, draw_split
 from seqrev.data.sequences import Pairs, Sequences
 from seqrev.data.splits import Split
@@ -188,7 +188,7 @@ class Trainer:
 
 def _check_rows(rows: TrainingRows, config: Config) -> None:
     """Raise ``UsageError`` if there are none, or a sequence does not fit the task."""
-    most = config.model.max_positions - 2
+    most = most_symbols(config)
     for some in (rows.train, rows.validation, rows.test):
         if some is None:
             continue

@@ -36,7 +36,7 @@ def test_people_get_the_result_and_what_is_next(cli: Cli) -> None:
     assert result.out.startswith("runs/001: 20 steps in ")
     assert "validation: exact match 0." in result.out
     assert "pictures: runs/001/loss.png, runs/001/attention.png" in result.out
-    assert result.err.endswith("Next: seqrev decode --run runs/001 4 8 2 9\n")
+    assert result.err.endswith("Next: seqrev decode --run runs/001 4 3 2 4\n")
     assert "\x1b" not in result.out + result.err
 
 
@@ -46,6 +46,25 @@ def test_a_run_with_only_a_dataset_is_trained_in_place(cli: Cli) -> None:
     assert_document(cli("train", "--run", "1", "--json"), "runs/001", 20)
     assert {path.name: path.read_bytes() for path in Path("runs/001/data").iterdir()} == before
     assert [path.name for path in Path("runs").iterdir()] == ["001"]
+
+
+@pytest.mark.parametrize(
+    ("field", "old", "new"),
+    [("max_length", "4", "3"), ("seed", "0", "1"), ("symbols", "5", "6"), ("validation", "30", "20")],
+)
+def test_a_configuration_that_was_edited_after_its_dataset_was_made_is_not_trained(
+    cli: Cli, field: str, old: str, new: str
+) -> None:
+    assert cli("generate", *tiny(*QUICK)).code == 0
+    path = Path("runs/001/config.yaml")
+    before = path.read_text()
+    path.write_text(
+        before.replace(f"{field}: {old}", f"{field}: {new}").replace("random_positions: 0", "random_positions: 6")
+    )
+    assert_refused(cli("train", "--run", "1"), 3, f"{field}={new}, but the dataset", f"{field}={old}: one of them")
+    assert not list(Path("runs/001").glob("checkpoints/*"))
+    path.write_text(before.replace("lr: 0.005", "lr: 0.006"))  # which the dataset does not depend on
+    assert_document(cli("train", "--run", "1", "--json"), "runs/001", 20)
 
 
 def test_a_run_that_was_opened_only_gets_its_dataset_first(cli: Cli) -> None:

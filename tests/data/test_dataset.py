@@ -12,6 +12,8 @@ from typing import BinaryIO, cast
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seqrev.config import Config, TaskConfig, load_config
 from seqrev.data import dataset as dataset_module
@@ -21,7 +23,7 @@ from seqrev.data.sequences import Sequences
 from seqrev.data.splits import SPLITS, Split
 from seqrev.errors import InputError, StorageError, UsageError
 from seqrev.system.files import atomic_open
-from tests.data.common import read_rows, small_config, split_by_hand
+from tests.data.common import few, read_rows, small_config, split_by_hand
 from tests.helpers import flip_byte
 
 
@@ -241,6 +243,47 @@ def test_a_damaged_dataset_is_refused(tmp_path: Path, dataset: Path, damage: str
             manifest.write_text('{"splits": []}')
     with pytest.raises(InputError):
         load_split(folder, "test", small_config())
+
+
+OTHERS = {
+    "seed": 1,
+    "task.rule": "copy",
+    "task.symbols": 7,
+    "task.min_length": 2,
+    "task.max_length": 6,
+    "data.train": 701,
+    "data.validation": 59,
+    "data.test": 51,
+}
+
+
+@few
+@given(changed=st.sets(st.sampled_from(sorted(OTHERS)), min_size=1), split=st.sampled_from(SPLITS))
+def test_a_dataset_of_another_configuration_is_refused_with_the_fields_that_differ(
+    dataset: Path, changed: set[str], split: Split
+) -> None:
+    config = small_config(*(f"{name}={OTHERS[name]}" for name in changed))
+    with pytest.raises(InputError, match="one of them was changed") as caught:
+        load_split(dataset, split, config)
+    for side in str(caught.value).split(", but the dataset"):
+        assert {name for name in OTHERS if f"{name}=" in side} == changed
+
+
+@pytest.mark.parametrize("change", ["train.lr=1", "train.steps=3", "model.d_model=32", "train.batch_size=5"])
+def test_a_dataset_goes_with_every_model_and_every_way_to_train(dataset: Path, change: str) -> None:
+    assert len(load_split(dataset, "train", small_config(change))) == 700
+
+
+@pytest.mark.parametrize("rest", [{}, {"task": [], "seed": 0}, {"task": {"symbols": 6}}], ids=str)
+def test_a_manifest_that_says_less_is_not_held_against_the_configuration(
+    tmp_path: Path, dataset: Path, rest: dict[str, object]
+) -> None:
+    """As that of somebody who wrote the files by another program."""
+    folder = tmp_path / "data"
+    shutil.copytree(dataset, folder)
+    splits = json.loads((folder / "manifest.json").read_text())["splits"]
+    (folder / "manifest.json").write_text(json.dumps({"splits": splits, **rest}))
+    assert len(load_split(folder, "test", small_config())) == 50
 
 
 def seal(folder: Path, split: str) -> None:

@@ -1,6 +1,7 @@
 """The trainer: its events, a loop that is broken off, and a model that answers at any time."""
 
 import math
+from contextlib import nullcontext
 from itertools import islice
 
 import numpy as np
@@ -245,6 +246,13 @@ def test_a_reverser_stays_as_it_was_while_training_goes_on() -> None:
 def test_rows_that_cannot_be_trained_on_are_refused_at_once(rows: TrainingRows, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         trainer(rows)
+
+
+def test_rows_are_as_long_as_there_are_random_positions_and_no_longer() -> None:
+    for length in (10, 11):
+        rows = TrainingRows([[1] * length], ROWS.validation)
+        with pytest.raises(UsageError, match="has 11 symbols") if length > 10 else nullcontext():
+            next(trainer(rows, model__random_positions=12))
 
 
 def test_idle_time_between_events_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
