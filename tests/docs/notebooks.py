@@ -33,7 +33,7 @@ from pathlib import Path
 from IPython.display import Image
 
 if importlib.util.find_spec("seqrev") is None:
-    %pip install --quiet "seqrev[explorer] @ git+{REPOSITORY}"
+    %pip install --quiet "seqrev @ git+{REPOSITORY}"
 os.environ["PATH"] = sysconfig.get_path("scripts") + os.pathsep + os.environ["PATH"]  # where !seqrev is
 os.environ["NO_COLOR"] = "1"  # a notebook is no terminal: progress as lines
 Path("images").mkdir(exist_ok=True)"""

@@ -94,7 +94,7 @@ def test_the_first_cell_installs_only_what_is_missing(tmp_path: Path, monkeypatc
         assert (tmp_path / "images").is_dir()
     magic, arguments = shell.run_line_magic.call_args.args
     assert magic == "pip"
-    assert arguments == f'install --quiet "seqrev[explorer] @ git+{REPOSITORY}"'
+    assert arguments == f'install --quiet "seqrev @ git+{REPOSITORY}"'
 
 
 def in_kernel(source: str) -> str:
