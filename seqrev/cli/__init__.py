@@ -3,6 +3,7 @@
 import codecs
 import io
 import os
+import re
 import sys
 import traceback
 from typing import Annotated, Any
@@ -35,6 +36,9 @@ app.command("sweep", cls=Command)(sweep.command)
 app.command("evaluate", cls=Command)(evaluate.command)
 app.command("decode", cls=Command, context_settings={"ignore_unknown_options": True})(decode.command)
 app.command("attention", cls=Command)(attention.command)
+
+
+OUT_OF_MEMORY = re.compile("allocate memory|std::bad_alloc")  # as PyTorch and C++ put it, in errors of several classes
 
 
 def _version(asked: bool) -> None:
@@ -94,8 +98,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _known(error: Exception) -> SeqrevError:
     """What libraries and the system raise, as an error for the user."""
-    if isinstance(error, MemoryError) or "allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError":
-        return SeqrevError("There is not enough memory for this.", "smaller batches, shorter sequences or a smaller model")
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or OUT_OF_MEMORY.search(str(error)):
+        return SeqrevError(
+            "There is not enough memory for this.", "smaller batches or beams, shorter sequences or a smaller model"
+        )
     if isinstance(error, OSError):
         name = error.filename or "a file"
         return SeqrevError(f"The system refused an operation on {name}: {error.strerror or error}.")

@@ -6,6 +6,7 @@ They are free-running: the model sees its own output, and must emit ``<EOS>`` by
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -13,8 +14,9 @@ from torch import Tensor
 from seqrev.data.sequences import Sequences, answers_to
 from seqrev.errors import InputError, UsageError
 from seqrev.inference import LARGEST_BEAM
-from seqrev.inference.batching import Sources, buckets_for_decoding
+from seqrev.inference.batching import Sources, beam_bytes, buckets_for_decoding
 from seqrev.model.transformer import Transformer
+from seqrev.system.resources import check_memory
 from seqrev.system.text import shorten
 from seqrev.task import BOS, EOS, PAD, add_special_tokens, answer_length, ids_to_symbols
 
@@ -40,14 +42,18 @@ def decode(model: Transformer, sources: Sources, beam: int = 1, length_given: bo
 
     Args:
         sources: of at most ``model.longest_source`` symbols each.
-        beam: hypotheses kept for each source; 1 is greedy decoding.
+        beam: hypotheses kept for each source, as many as fit in memory; 1 is greedy decoding.
         length_given: end every answer at the right length instead of leaving the end to the model.
 
     Raises:
         InputError: the probabilities are no numbers.
-        UsageError: the right length is not known, or ``check_beam`` refuses the beam.
+        UsageError: the right length is not known, ``check_beam`` refuses the beam, or it does not fit in memory.
     """
     check_beam(beam)
+    if beam > 1 and model.device.type == "cpu":
+        longest = max(map(len, sources), default=0)
+        needed = beam_bytes(model, beam, longest + 2, min(_most_tokens(model, longest), model.config.max_positions))
+        check_memory(needed, f"A beam of {beam:,} hypotheses", "the same with a smaller beam")
     answers: dict[int, Hypothesis] = {}
     right = answers_to(sources, model.rule) if length_given else None
     for indices in buckets_for_decoding(sources, beam, model.vocabulary_size):
@@ -63,8 +69,8 @@ def decode(model: Transformer, sources: Sources, beam: int = 1, length_given: bo
 
 
 def check_beam(beam: int) -> None:
-    """Raise ``UsageError`` if a beam is not a number from 1 to ``LARGEST_BEAM``."""
-    if not isinstance(beam, int) or isinstance(beam, bool) or not 1 <= beam <= LARGEST_BEAM:
+    """Raise ``UsageError`` if a beam is not a whole number from 1 to ``LARGEST_BEAM``."""
+    if not isinstance(beam, Integral) or isinstance(beam, bool) or not 1 <= beam <= LARGEST_BEAM:
         problem = f"A beam of {shorten(beam)} was asked for; a whole number from 1 to {LARGEST_BEAM:,} was expected."
         raise UsageError(problem, "beam=4, or beam=1 for greedy decoding")
 
@@ -97,8 +103,8 @@ def beam_search(
     answers: dict[int, Hypothesis] = {}
 
     while len(active):
-        logits = model.decode(tokens[:, :, -1].reshape(-1, 1), memory, cache)[:, -1]
-        scores, parents, chosen = _extend(scores, ended, logits.float().log_softmax(-1), never)
+        log_probabilities = model.decode(tokens[:, :, -1].reshape(-1, 1), memory, cache)[:, -1].float().log_softmax(-1)
+        scores, parents, chosen = _extend(scores, ended, log_probabilities, never)
         if beam > 1:
             tokens, ended = tokens.take_along_dim(parents[..., None], 1), ended.take_along_dim(parents, 1)
             first = torch.arange(len(active), device=device)[:, None] * beam
@@ -124,13 +130,12 @@ def _extend(scores: Tensor, ended: Tensor, log_probabilities: Tensor, never: lis
     """The best ``beam`` continuations of each row: their scores, the hypotheses they extend, their new tokens.
 
     ``scores`` and ``ended``: ``[rows, beam]``; ``log_probabilities``: ``[rows · beam, vocabulary]``; ``never``: tokens
-    that are not chosen. An ended hypothesis stays as it is, padded.
+    that are not chosen. An ended hypothesis stays as it is, padded. The log-probabilities become sums, to save memory.
     """
     beam = scores.shape[1]
     step = log_probabilities.view(-1, beam, log_probabilities.shape[-1])
     step[..., never] = -torch.inf
-    step = step.masked_fill(ended[..., None], -torch.inf)
-    step[..., PAD] = step[..., PAD].masked_fill(ended, 0.0)
-    total = (scores[..., None] + step).flatten(1)
-    best, index = total.topk(beam, dim=-1)
+    step.masked_fill_(ended[..., None], -torch.inf)
+    step[..., PAD].masked_fill_(ended, 0.0)
+    best, index = step.add_(scores[..., None]).flatten(1).topk(beam, dim=-1)
     return best, index // step.shape[-1], index % step.shape[-1]

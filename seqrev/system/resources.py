@@ -31,12 +31,12 @@ def check_disk(folder: Path, needed: int, what: str) -> None:
         raise StorageError(f"{what} needs about {_size(needed)} of disk, and {_size(disk.free)} are free at {existing}.")
 
 
-def check_memory(needed: int, what: str) -> None:
+def check_memory(needed: int, what: str, hint: str = "a smaller model, shorter sequences or fewer of them") -> None:
     """Raise ``UsageError`` if ``needed`` bytes for ``what`` are more than this machine has."""
     available = _memory()
     if needed > available > 0:  # some virtual machines do not say how much they have
         problem = f"{what} needs at least {_size(needed)} of memory, and this machine has {_size(available)}."
-        raise UsageError(problem, "a smaller model, shorter sequences or fewer of them")
+        raise UsageError(problem, hint)
 
 
 def _size(count: int) -> str:

@@ -1,10 +1,14 @@
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+import torch
 
 import seqrev
 from seqrev.cli import entry
@@ -159,6 +163,27 @@ def test_an_unexpected_failure_is_one_paragraph_and_code_1(
     assert "ZeroDivisionError: by nought" in (result.error["message"] if flag else result.err)
     monkeypatch.setenv("SEQREV_DEBUG", "1")
     assert "Traceback" in cli("generate", *flag).err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("std::bad_alloc"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1"
+        ),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+        torch.OutOfMemoryError("CUDA out of memory."),
+    ],
+    ids=repr,
+)
+def test_memory_that_is_used_up_is_called_that_whatever_runs_out_of_it(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr("seqrev.reverser.load", mock.Mock(side_effect=error))
+    assert_refused(cli("decode", "--run", "pretrained", "1"), 1, "not enough memory")
 
 
 def test_a_refusal_of_the_system_names_the_file(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

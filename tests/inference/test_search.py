@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqrev.config import ModelConfig
-from seqrev.errors import InputError
+from seqrev.errors import InputError, UsageError
 from seqrev.inference import batching
 from seqrev.inference import search as search_module
 from seqrev.inference.search import MAX_EXTRA_TOKENS, Hypothesis, beam_search, decode
@@ -306,3 +306,27 @@ def test_with_the_length_given_the_longest_source_is_answered_too() -> None:
     model = random_model(0, max_positions=8)
     (answer,) = decode(model, [[1] * model.longest_source], length_given=True)
     assert len(answer.output) == 6
+
+
+@pytest.mark.parametrize("beam", [0, -1, 2.5, 10**12])
+def test_a_beam_that_is_none_or_too_large_for_memory_is_refused(beam: int) -> None:
+    with pytest.raises(
+        UsageError, match=r"beam of 1,000,000,000,000 hypotheses needs|whole number of hypotheses, 1 or more"
+    ):
+        decode(random_model(0), [[1, 2]], beam)
+
+
+def test_the_memory_of_a_beam_grows_with_all_that_it_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed: list[int] = []
+    monkeypatch.setattr(search_module, "check_memory", lambda number, *words: needed.append(number))
+    for beam, length, symbols in ((2, 3, 5), (4, 3, 5), (2, 9, 5), (2, 3, 50)):
+        decode(random_model(0, symbols), [[1] * length], beam)
+    few, more, longer, larger = needed
+    assert more == 2 * few
+    assert longer == few + 4 * 2 * 16 * (6 + 4 * (6 + 6))  # states of d_model, and two of each kind in both layers
+    assert larger == few + 20 * 2 * 45
+
+
+def test_greedy_decoding_asks_for_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "check_memory", pytest.fail)
+    assert len(decode(random_model(0), random_sources())) == 12
