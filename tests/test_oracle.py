@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from seqrev.api.reverser import load
 from seqrev.inference.teacher_forcing import teacher_forced
 from seqrev.interpret.attention_kinds import ATTENTION_NAMES
-from seqrev.reverser import load
 from seqrev.runs.folders import Run
 from seqrev.training.trainer import Trainer, TrainingRows
 from tests.helpers import tiny_config

@@ -8,7 +8,7 @@
 import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +23,8 @@ from seqrev.errors import InputError, UsageError, command_line
 from seqrev.inference.batching import Sources
 from seqrev.inference.evaluation import Evaluation, Protocol, evaluate
 from seqrev.inference.search import Hypothesis, decode
+from seqrev.interpret.ablation import How, ablate
 from seqrev.interpret.attention import record_attention
-from seqrev.interpret.attention_kinds import parse_head
-from seqrev.interpret.heads import ablate_head
 from seqrev.model.transformer import Transformer
 from seqrev.model.weights import load_weights, new_model, weight_shapes
 from seqrev.runs.checkpoints import Checkpoint, best_first, largest_file
@@ -138,21 +137,24 @@ class Reverser:
         return [*stages, Stage(name, weights)]
 
     @contextmanager
-    def ablate(self, *heads: str) -> Iterator["Reverser"]:
-        """Answer without these heads, inside of ``with``: what they add to the residual stream is zero.
+    def ablate(
+        self, *points: str, how: How = "zero", sequences: Iterable[Symbols] | None = None, seed: int = 0
+    ) -> Iterator["Reverser"]:
+        """Answer without these heads or other points, inside of ``with``: what they add to the residual stream is zero.
 
         >>> with model.ablate("cross.2.1", "decoder.1.3"):  # doctest: +SKIP
         ...     model.evaluate(sequences)
 
-        A head is named by its kind (``cross``, ``encoder`` or ``decoder``), its layer and its number, from 1. The weights
-        change for all who use this model meanwhile, other threads among them, and are the same as before afterwards.
+        A head is named by its kind (``cross``, ``encoder`` or ``decoder``), its layer and its number, from 1;
+        ``seqrev.interpret.interventions`` lists the other points. What ``how`` and ``seed`` do is said by
+        ``seqrev.interpret.ablation.ablate``; ``mean`` and ``resample`` look at ``sequences``. All who use this model
+        meanwhile, other threads among them, answer without them, too.
 
         Raises:
-            UsageError: there is no such head.
+            UsageError: there is no such point.
         """
-        with ExitStack() as stack:
-            for kind, layer, head in map(parse_head, heads):
-                stack.enter_context(ablate_head(self.model, kind, layer, head))
+        sources = None if sequences is None else self._sources(sequences)
+        with ablate(self.model, points, how, sources, seed):
             yield self
 
     @property

@@ -9,7 +9,7 @@ from seqrev.api.reverser import Reverser
 from seqrev.data.dataset import load_split
 from seqrev.exercises.exercise import Exercise, Unusable, Verdict, call, compare_sets, read_integers, right, wrong
 from seqrev.exercises.model import pretrained, source_ids, target_ids
-from seqrev.interpret.heads import ablate_head
+from seqrev.interpret.ablation import ablate
 from seqrev.model.transformer import Transformer
 from seqrev.task import EOS, FIRST_SYMBOL
 
@@ -52,7 +52,7 @@ def _test_sequences(model: Reverser, count: int) -> list[list[int]]:
 def _check_lengths(answer: Any) -> Verdict:
     found = read_integers(answer, "a list of lengths from 1 to 10, such as [1, 2]")
     model = pretrained()
-    with ablate_head(model.model, "cross", 1, 1):
+    with ablate(model.model, ["cross.1.1"]):
         by_length = model.evaluate(_test_sequences(model, 300)).by_length
     expected = {length: counts for length, counts in sorted(by_length.items()) if counts.exact}
     if not found:
@@ -111,7 +111,7 @@ EXERCISES = [
         one head in the trained model, and reverse the first 300 test sequences. Of which lengths
         is at least one still answered right? Predict it, then measure it, and answer with a list.
         """,
-        'Chapter 4 switches off all four heads. This one alone: ablate_head(model.model, "cross", 1, 1).',
+        'Chapter 4 switches off all four heads. This one alone: with model.ablate("cross.1.1").',
         _check_lengths,
     ),
     Exercise(

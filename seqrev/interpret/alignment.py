@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from seqrev.data.sequences import indices_by_length, targets_of
 from seqrev.errors import UsageError
@@ -104,13 +105,20 @@ def alignment_over(model: Transformer, sources: Sources, layer: int | None = Non
 
 def teacher_forced_maps(model: Transformer, sources: Sources) -> Iterator[tuple[Array, AttentionMaps]]:
     """Sources of one length at a time, ``[batch, length]``, and all maps while right answers of one length are given."""
+    for symbols, source, target in teacher_forced_ids(model, sources):
+        with torch.inference_mode():
+            maps = model.attention_maps(source, target[:, :-1])
+        yield symbols, maps
+
+
+def teacher_forced_ids(model: Transformer, sources: Sources) -> Iterator[tuple[Array, Tensor, Tensor]]:
+    """Sources of one length at a time, ``[batch, length]``, their ids, ``[batch, length + 2]``, and those of right answers
+    of one length, from ``<BOS>`` to ``<EOS>``; as many as may have all their maps in memory.
+    """
     if not sources:
         raise UsageError("There is no sequence to look at.")
     for rows, chunk in chunks_by_length(sources, functools.partial(rows_for_maps, model)):
         answers = targets_of(sources, np.array(rows), chunk, model.rule)
         for _, some in indices_by_length((answers != ENDED).sum(axis=1)):
             equal = answers[some]
-            source, target = to_tensors(chunk[some], equal[:, (equal != ENDED).all(axis=0)], model.device)
-            with torch.inference_mode():
-                maps = model.attention_maps(source, target[:, :-1])
-            yield chunk[some], maps
+            yield chunk[some], *to_tensors(chunk[some], equal[:, (equal != ENDED).all(axis=0)], model.device)

@@ -1,6 +1,5 @@
 """The three kinds of attention, and which layers and heads a model has."""
 
-import re
 from typing import Literal
 
 from seqrev.config import ModelConfig
@@ -32,21 +31,3 @@ def check_layer_and_head(config: ModelConfig, kind: Kind, layer: int | None = No
                 f"There is no {name} {shorten(value)} of {ATTENTION_NAMES[kind]}; this model has {name}s 1 to {most}.",
                 f"--{name} {most}",
             )
-
-
-def parse_head(name: str) -> tuple[Kind, int, int]:
-    """Kind, layer and head of a name such as ``cross.2.1``; whether a model has it is not checked.
-
-    Raises:
-        UsageError: it is not such a name.
-
-    >>> parse_head("cross.2.1")
-    ('cross', 2, 1)
-    """
-    kind, *numbers = str(name).split(".")
-    for known in ATTENTION_NAMES:
-        if kind == known and len(numbers) == 2 and all(re.fullmatch(r"[0-9]{1,9}", number) for number in numbers):
-            layer, head = map(int, numbers)
-            return known, layer, head
-    problem = f"{shorten(name)} is not a head; one like cross.2.1 was expected: the kind, the layer and the head."
-    raise UsageError(problem, f'"cross.2.1", or another of {", ".join(ATTENTION_NAMES)}')

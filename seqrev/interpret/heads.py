@@ -1,7 +1,5 @@
 """What the heads do: where each of them looks, how sharply, and what breaks without it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,8 +8,9 @@ from numpy.typing import NDArray
 
 from seqrev.inference.batching import Sources
 from seqrev.inference.evaluation import evaluate
+from seqrev.interpret.ablation import ablate
 from seqrev.interpret.alignment import Weights, aligned_positions, mass_and_hit, teacher_forced_maps
-from seqrev.interpret.attention_kinds import Kind, check_layer_and_head
+from seqrev.interpret.attention_kinds import Kind
 from seqrev.model.transformer import Transformer
 
 ANSWERED = 300  # sequences that are answered without each head
@@ -60,7 +59,7 @@ class HeadReport:
 
 
 def report_heads(model: Transformer, sources: Sources) -> HeadReport:
-    """Look at every head of every layer, over many sequences. The weights of the model are the same afterwards.
+    """Look at every head of every layer, over many sequences.
 
     Raises:
         UsageError: there is no sequence.
@@ -69,33 +68,13 @@ def report_heads(model: Transformer, sources: Sources) -> HeadReport:
     heads = []
     for (kind, layer), means in _measure_all(model, sources).items():
         for head, (mass, hit, entropy, *offsets) in enumerate(means.tolist(), start=1):
-            with ablate_head(model, kind, layer, head):
+            with ablate(model, [f"{kind}.{layer}.{head}"]):
                 without = evaluate(model, answered).overall.exact_match
             known = kind != "cross" or model.rule != "pairs"
             mass, hit = (mass, hit) if kind == "cross" and known else (None, None)
             offset, distance = offsets if known else (None, None)
             heads.append(Head(kind, layer, head, mass, hit, entropy, offset, distance, without))
     return HeadReport(len(sources), len(answered), evaluate(model, answered).overall.exact_match, heads)
-
-
-@contextmanager
-def ablate_head(model: Transformer, kind: Kind, layer: int, head: int) -> Iterator[None]:
-    """Zero the ``d_head`` columns of ``out_proj`` by which alone a head reaches the residual stream; then restore them.
-
-    Raises:
-        UsageError: there is no such head.
-    """
-    check_layer_and_head(model.config, kind, layer, head)
-    layers = model.encoder.layers if kind == "encoder" else model.decoder.layers
-    part = "cross_attention" if kind == "cross" else "self_attention"
-    weight = layers[layer - 1].get_parameter(f"{part}.out_proj.weight").detach()
-    columns = weight.view(len(weight), model.config.heads, -1)[:, head - 1]
-    before = columns.clone()
-    columns.zero_()
-    try:
-        yield
-    finally:
-        columns.copy_(before)
 
 
 def _measure_all(model: Transformer, sources: Sources) -> dict[tuple[Kind, int], NDArray[np.float64]]:

@@ -1,6 +1,4 @@
-"""What the heads do: on maps made by hand, on a model without a head, and over many sequences."""
-
-from contextlib import suppress
+"""What the heads do: on maps made by hand, and over many sequences."""
 
 import numpy as np
 import pytest
@@ -11,8 +9,7 @@ from seqrev.inference.evaluation import evaluate
 from seqrev.interpret import heads
 from seqrev.interpret.alignment import alignment_over
 from seqrev.interpret.attention_kinds import Kind
-from seqrev.interpret.heads import ablate_head, report_heads
-from seqrev.model.attention import MultiHeadAttention
+from seqrev.interpret.heads import report_heads
 from seqrev.model.transformer import Transformer
 from seqrev.task import add_special_tokens, apply_rule
 from tests.interpret.models import random_model
@@ -31,58 +28,6 @@ def test_the_measures_of_a_map_made_by_hand() -> None:
 def test_offsets_have_a_sign_and_distances_do_not() -> None:
     weights = np.eye(5, dtype=np.float32)[[2, 0]][None, None]
     np.testing.assert_allclose(heads._measure(weights, np.array([[1, 1]])), [[0, 0, 0, 0, 2]], atol=1e-6)
-
-
-def attention_module(model: Transformer, kind: Kind, layer: int) -> MultiHeadAttention:
-    chosen = (model.encoder if kind == "encoder" else model.decoder).layers[layer - 1]
-    part = chosen.get_submodule("cross_attention" if kind == "cross" else "self_attention")
-    assert isinstance(part, MultiHeadAttention)
-    return part
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("head", [1, 2])
-def test_a_head_that_is_ablated_adds_nothing(kind: Kind, head: int) -> None:
-    model = random_model(encoder_layers=2)
-    part = attention_module(model, kind, 2)
-    mixed: list[torch.Tensor] = []
-    hook = part.out_proj.register_forward_pre_hook(lambda _module, arguments: mixed.append(arguments[0]))
-    source = torch.tensor([[1, 7, 11, 5, 2]])
-    outputs: list[torch.Tensor] = []
-    other = part.out_proj.register_forward_hook(lambda _module, _arguments, output: outputs.append(output))
-    with ablate_head(model, kind, 2, head):
-        off = model(source, source[:, :-1])
-    hook.remove()
-    other.remove()
-    silenced = mixed[0].clone()
-    silenced[..., (head - 1) * 8 : head * 8] = 0  # d_head is 8
-    torch.testing.assert_close(outputs[0], part.out_proj(silenced))
-    assert not torch.allclose(off, model(source, source[:, :-1]))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_head_is_restored_to_the_last_bit(kind: Kind) -> None:
-    model = random_model()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    with suppress(RuntimeError), ablate_head(model, kind, 1, 2):
-        assert any(not torch.equal(value, before[name]) for name, value in model.state_dict().items())
-        raise RuntimeError
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-
-@pytest.mark.parametrize(
-    ("layer", "head", "says"),
-    [
-        (0, 1, "no layer 0 of cross-attention"),
-        (3, 1, "no layer 3 of cross-attention"),
-        (1, 0, "no head 0 of cross-attention"),
-        (1, 3, "no head 3 of cross-attention"),
-        (-1, 1, "no layer -1 of cross-attention"),
-    ],
-)
-def test_a_head_that_is_not_there_cannot_be_ablated(layer: int, head: int, says: str) -> None:
-    with pytest.raises(UsageError, match=says), ablate_head(random_model(), "cross", layer, head):
-        pass
 
 
 @pytest.mark.parametrize("encoder_layers", [0, 3])

@@ -9,8 +9,8 @@ from seqrev.api.reverser import Reverser
 from seqrev.config import ModelConfig
 from seqrev.data.dataset import load_split
 from seqrev.inference.search import decode
+from seqrev.interpret.ablation import ablate
 from seqrev.interpret.attention_kinds import Kind
-from seqrev.interpret.heads import ablate_head
 from seqrev.model.transformer import Transformer
 from seqrev.runs.folders import PRETRAINED, pretrained_run
 from seqrev.task import EOS, FIRST_SYMBOL, add_special_tokens
@@ -110,7 +110,7 @@ def test_a_head_that_is_switched_off_is_ablated(show: Open, pretrained: Reverser
     page = show(page_of(pretrained.model, [4, 8, 2, 9]))
     name = {"cross": "cross-attention"}.get(kind, f"{kind} self-attention")
     page.click("input", f"{name}, layer 1, head 3 is on")
-    with ablate_head(pretrained.model, kind, 1, 3):
+    with ablate(pretrained.model, [f"{kind}.1.3"]):
         assert_same(page, pretrained.model, SEQUENCES[:3])
     page.click("button", "all on")
     assert_same(page, pretrained.model, SEQUENCES[:3])
