@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from seqrev.inference.batching import Sources
 from seqrev.inference.evaluation import evaluate
 from seqrev.interpret.ablation import ablate
+from seqrev.interpret.agreement import AgreementReport, affordable, report_agreement
 from seqrev.interpret.alignment import Weights, aligned_positions, mass_and_hit, teacher_forced_maps
 from seqrev.interpret.attention_kinds import Kind
 from seqrev.model.transformer import Transformer
@@ -48,6 +49,9 @@ class HeadReport:
     exact_match: float
     """On these, with every head."""
     heads: list[Head]
+    agreement: AgreementReport | None
+    """How well the pictures of the cross-attention predict what happens when a symbol is changed, on the first sequences; None
+    where that would take long, or there is only one symbol."""
 
     def __repr__(self) -> str:
         seen = f"{len(self.heads)} heads over {self.sequences:,} sequences"
@@ -55,7 +59,7 @@ class HeadReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)
+        return {**asdict(self), "agreement": None if self.agreement is None else self.agreement.to_dict()}
 
 
 def report_heads(model: Transformer, sources: Sources) -> HeadReport:
@@ -74,7 +78,10 @@ def report_heads(model: Transformer, sources: Sources) -> HeadReport:
             mass, hit = (mass, hit) if kind == "cross" and known else (None, None)
             offset, distance = offsets if known else (None, None)
             heads.append(Head(kind, layer, head, mass, hit, entropy, offset, distance, without))
-    return HeadReport(len(sources), len(answered), evaluate(model, answered).overall.exact_match, heads)
+    exact_match = evaluate(model, answered).overall.exact_match
+    changed = sources[: affordable(model, sources)]
+    agreement = report_agreement(model, changed) if changed else None
+    return HeadReport(len(sources), len(answered), exact_match, heads, agreement)
 
 
 def _measure_all(model: Transformer, sources: Sources) -> dict[tuple[Kind, int], NDArray[np.float64]]:

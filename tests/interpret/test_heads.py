@@ -6,7 +6,7 @@ import torch
 
 from seqrev.errors import UsageError
 from seqrev.inference.evaluation import evaluate
-from seqrev.interpret import heads
+from seqrev.interpret import agreement, heads
 from seqrev.interpret.alignment import alignment_over
 from seqrev.interpret.attention_kinds import Kind
 from seqrev.interpret.heads import report_heads
@@ -91,3 +91,17 @@ def test_what_breaks_is_counted_on_the_first_sequences(monkeypatch: pytest.Monke
 def test_a_report_needs_a_sequence() -> None:
     with pytest.raises(UsageError, match="no sequence"):
         report_heads(random_model(), [])
+
+
+def test_the_pictures_are_scored_on_as_many_sequences_as_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = random_model()
+    whole = report_heads(model, SOURCES).agreement
+    assert whole is not None
+    assert whole.sequences == 5
+    assert report_heads(model, SOURCES).to_dict()["agreement"] == whole.to_dict()
+    monkeypatch.setattr(agreement, "CHANGED_TOKENS", 4 * 9 * 6 + 1 * 9 * 3)
+    some = report_heads(model, SOURCES).agreement
+    assert some is not None
+    assert some.sequences == 2
+    monkeypatch.setattr(agreement, "CHANGED_TOKENS", 10)
+    assert report_heads(model, SOURCES).agreement is None
