@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
+from seqrev.cli import causes
 from seqrev.cli.console import Console, is_live
 from seqrev.cli.options import (
     LONGER,
@@ -64,6 +65,12 @@ def command(
     ] = False,
     report: Annotated[bool, Option("--report", help="A table of what every head does, over the test split.")] = False,
     theme: Theme = "paper",
+    influence: causes.Influence = False,
+    patch: causes.Patch = None,
+    path: causes.Path_ = None,
+    lens: causes.Lens = False,
+    ablate: causes.Ablate = None,
+    how: causes.How = "zero",
     beam: Beam = 1,
     device: Device = "auto",
     runs_dir: RunsDir = None,
@@ -73,22 +80,26 @@ def command(
 
     With a score of the anti-diagonal; or how that was learned, or what every head does.
     """
-    of_one_map: dict[str, object] = {"a sequence": sequence or None, "--arrays": arrays, "--text": text, "--ascii": ascii_}
+    of_one_map: dict[str, object] = {"--arrays": arrays, "--text": text, "--ascii": ascii_}
     of_one_map |= {"--beam": beam > 1, "--type": type_ != "cross"}
     of_a_picture: dict[str, object] = {"--out": out, "--layer": layer, "--head": head, "--no-guide": no_guide}
     of_a_picture["--theme"] = theme != "paper"
-    for name, value in of_one_map.items():
-        refuse_together("seqrev attention --help", {"--over-time": over_time, "--report": report, name: value})
-    for name, value in of_a_picture.items():
-        refuse_together("seqrev attention --report", {"--report": report, name: value})
+    _refuse(over_time, report, {"a sequence": sequence or None, **of_one_map}, of_a_picture)
     page = out is not None and out.suffix.lower() == ".html"
     refuse_together("seqrev attention --out map.png --theme slide", {"--theme": of_a_picture["--theme"], "a page": page})
+    experiment = causes.Experiment(influence, lens, patch, path, ablate, how)
+    others = {"--over-time": over_time, "--report": report, **of_one_map, "--no-guide": no_guide}
+    is_experiment = experiment.check(others, sequence, out, layer or head)
     console = Console(json)
     options: dict[str, Any] = {"kind": type_, "layer": layer, "head": head, "guide": not no_guide, "theme": theme}
     if over_time:
         _draw_over_time(console, run, runs_dir, options, out)
         return
     model = load_model(run, runs_dir, device, console)
+
+    if is_experiment:
+        causes.run(console, model, experiment, sequence, {"layer": layer, "head": head, "out": out})
+        return
 
     from seqrev.workflows import attention as workflow
 
@@ -107,6 +118,14 @@ def command(
     found = _print_scores(console, attention, model, view)
     with _told_anyway(console, found):
         found["out"] = str(workflow.save(attention, model.run, view, out, arrays, console.note))
+
+
+def _refuse(over_time: bool, report: bool, of_one_map: dict[str, object], of_a_picture: dict[str, object]) -> None:
+    """Options that are of no use together with ``--over-time`` and ``--report``."""
+    for name, value in of_one_map.items():
+        refuse_together("seqrev attention --help", {"--over-time": over_time, "--report": report, name: value})
+    for name, value in of_a_picture.items():
+        refuse_together("seqrev attention --report", {"--report": report, name: value})
 
 
 def _print_map(console: Console, attention: "Attention", view: "View", plain: bool) -> None:

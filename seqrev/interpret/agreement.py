@@ -17,7 +17,7 @@ from seqrev.interpret.influence import correlation, source_influence
 from seqrev.model.transformer import Transformer
 from seqrev.task import FIRST_SYMBOL
 
-CHANGED_TOKENS = 60_000  # of the sources that a report changes: 100 of up to ten symbols
+CHANGED_TOKENS = 50_000  # of the sources that a report changes: 100 of up to ten symbols
 Name = tuple[str, int, int]  # of a picture: which, layer and head, from 1; head 0: all of them together
 
 

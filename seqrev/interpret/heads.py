@@ -50,8 +50,8 @@ class HeadReport:
     """On these, with every head."""
     heads: list[Head]
     agreement: AgreementReport | None
-    """How well the pictures of the cross-attention predict what happens when a symbol is changed, on the first sequences; None
-    where that would take long, or there is only one symbol."""
+    """How well the pictures of the cross-attention predict what happens when a symbol is changed, on the first sequences;
+    None where that would take long, or there is only one symbol."""
 
     def __repr__(self) -> str:
         seen = f"{len(self.heads)} heads over {self.sequences:,} sequences"

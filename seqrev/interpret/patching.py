@@ -37,8 +37,8 @@ from seqrev.task import EOS, FIRST_SYMBOL, add_special_tokens
 
 Recovery = NDArray[np.float32]
 INPUTS = ("query", "key", "value")
-Site = tuple[str, int | None]
-"""A point, and a position at it; None: all positions."""
+Site = tuple[tuple[str, ...], int | None]
+"""Points that are patched together, and a position at them; None: all positions."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class PathPatching:
 
     sender: str
     receivers: list[str]
+    """All later heads together first, then each of them."""
     emitted: list[str]
     instead: list[str]
     recovery: Recovery
@@ -143,7 +144,7 @@ def patch(model: Transformer, clean: Sequence[int], corrupt: Sequence[int]) -> P
     maps = {}
     for kind, names in groups.items():
         positions = (runs.clean if "encoder" in kind else runs.target).shape[1]
-        sites: list[Site] = [(name, position) for name in names for position in (None, *range(positions))]
+        sites: list[Site] = [((name,), position) for name in names for position in (None, *range(positions))]
         recovery, by_step = runs.recovery(_patched(model, runs, sites, cache))
         recovery = recovery.reshape(len(names), -1)
         by_step = by_step.reshape(len(names), 1 + positions, -1)
@@ -177,9 +178,12 @@ def path_patch(model: Transformer, clean: Sequence[int], corrupt: Sequence[int],
     inputs = [f"{name}.{what}" for name in receivers for what in INPUTS]
     with intervene(model, {name: from_cache(name) for name in heads}, frozen):
         received = record(model, runs.corrupt, runs.target, inputs)
-    recovery, by_step = runs.recovery(_patched(model, runs, [(name, None) for name in inputs], received))
-    shape = (len(receivers), len(INPUTS))
-    return PathPatching(sender, receivers, *runs.names(), recovery.reshape(shape), by_step.reshape(*shape, -1))
+    groups = [tuple(receivers), *((name,) for name in receivers)]
+    sites: list[Site] = [(tuple(f"{name}.{what}" for name in group), None) for group in groups for what in INPUTS]
+    recovery, by_step = runs.recovery(_patched(model, runs, sites, received))
+    shape = (len(groups), len(INPUTS))
+    names = ["all of them", *receivers]
+    return PathPatching(sender, names, *runs.names(), recovery.reshape(shape), by_step.reshape(*shape, -1))
 
 
 def _comes_after(receiver: str, sender: str) -> bool:
@@ -215,8 +219,9 @@ def _patched(model: Transformer, runs: _Runs, sites: Sequence[Site], cache: Cach
     for start in range(0, len(sites), size):
         some = sites[start : start + size]
         rows: dict[str, list[int]] = {}
-        for row, (name, _) in enumerate(some):
-            rows.setdefault(name, []).append(row)
+        for row, (names, _) in enumerate(some):
+            for name in names:
+                rows.setdefault(name, []).append(row)
         functions = {name: _put(name, [(row, some[row][1]) for row in own]) for name, own in rows.items()}
         with intervene(model, functions, cache):
             found.append(model(runs.corrupt.expand(len(some), -1), runs.target.expand(len(some), -1)))

@@ -148,12 +148,13 @@ def test_a_path_goes_into_what_reads_the_head() -> None:
     second.cross_attention.q_proj.weight[width:] = 0  # head 2 of layer 2 asks for the same, whatever it reads
     first.cross_attention.out_proj.weight[:, width:] = 0  # head 2 of layer 1 writes nothing
     found = path_patch(model, CLEAN, other_source(model), "cross.1.1")
-    assert found.receivers == ["cross.2.1", "cross.2.2", "decoder.2.1", "decoder.2.2"]
-    assert found.recovery.shape == (4, 3)
-    asked = found.recovery[0, 0]
+    assert found.receivers == ["all of them", "cross.2.1", "cross.2.2", "decoder.2.1", "decoder.2.2"]
+    assert found.recovery.shape == (5, 3)
+    asked = found.recovery[1, 0]
     assert abs(asked) > 1e-3
     rest = found.recovery.copy()
-    rest[0, 0] = 0
+    assert rest[0, 0] == pytest.approx(asked)  # of all of them
+    rest[:2, 0] = 0
     np.testing.assert_allclose(rest, 0, atol=1e-6)
     np.testing.assert_allclose(path_patch(model, CLEAN, other_source(model), "cross.1.2").recovery, 0, atol=1e-6)
 
@@ -161,11 +162,11 @@ def test_a_path_goes_into_what_reads_the_head() -> None:
 def test_a_path_from_the_encoder_goes_through_its_memory() -> None:
     model = loud(random_model(encoder_layers=2))
     found = path_patch(model, CLEAN, other_source(model), "encoder.1.1")
-    assert found.receivers == [f"cross.{layer}.{head}" for layer in (1, 2) for head in (1, 2)] + [
+    assert found.receivers[1:] == [f"cross.{layer}.{head}" for layer in (1, 2) for head in (1, 2)] + [
         "encoder.2.1",
         "encoder.2.2",
     ]
-    crossing = found.recovery[:4]
+    crossing = found.recovery[1:5]
     np.testing.assert_allclose(crossing[:, 0], 0, atol=1e-6)  # no query comes from there
     assert (np.abs(crossing[:, 1:]) > 1e-6).all()
 
