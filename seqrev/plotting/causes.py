@@ -102,7 +102,7 @@ def draw_path(found: PathPatching, name: str) -> Figure:
     ]
     figure = _figure(4.6, cell * len(found.receivers) + 1.5, title)
     axes = figure.subplots()
-    image = _map(axes, found.recovery, found.receivers, INPUTS, "recovery through one input of one head", signed=True)
+    image = _map(axes, found.recovery, found.receivers, INPUTS, "recovery through one input", signed=True)
     axes.set_ylabel("head that receives", fontsize=MEDIUM)
     _bar(figure, image, axes, "recovery: 0 corrupt, 1 clean", (-1, 0, 1))
     return figure

@@ -29,7 +29,7 @@ def test_every_block_runs(tmp_path: Path) -> None:
         shown = chapter.read_text(encoding="utf-8")
         if chapter.name < "3":  # the first two chapters train nothing: their outputs are the same everywhere
             assert text == shown
-        if chapter.name.startswith("4"):  # this one tells of a model that is part of the package, until it trains others
+        if chapter.name > "4":  # these tell of a model that is part of the package; the fourth, until it trains others
             assert_same_story(text.partition("## Exercise:")[0], shown.partition("## Exercise:")[0], within=0.02)
         drawn = {path.name for path in (tmp_path / "images").iterdir()}
         assert pictures(chapter) - drawn <= {"explorer.png"}  # a screenshot of the page
