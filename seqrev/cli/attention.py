@@ -2,8 +2,6 @@
 
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -24,7 +22,6 @@ from seqrev.cli.options import (
     parse_symbols,
     refuse_together,
 )
-from seqrev.errors import SeqrevError
 
 if TYPE_CHECKING:
     from seqrev.api.reverser import Reverser
@@ -98,7 +95,7 @@ def command(
     model = load_model(run, runs_dir, device, console)
 
     if is_experiment:
-        causes.run(console, model, experiment, sequence, {"layer": layer, "head": head, "out": out})
+        causes.run(console, model, experiment, sequence, {"layer": layer, "head": head, "out": out, "theme": theme})
         return
 
     from seqrev.workflows import attention as workflow
@@ -116,7 +113,7 @@ def command(
     if text or ascii_ or sys.stdout.isatty():
         _print_map(console, attention, view, ascii_)
     found = _print_scores(console, attention, model, view)
-    with _told_anyway(console, found):
+    with console.picture(found):
         found["out"] = str(workflow.save(attention, model.run, view, out, arrays, console.note))
 
 
@@ -155,19 +152,6 @@ def _print_scores(console: Console, attention: "Attention", model: "Reverser", v
     return {"run": str(model.run), "type": view.kind, **answer, "anti_diagonal": [score.to_dict() for score in scores]}
 
 
-@contextmanager
-def _told_anyway(console: Console, document: dict[str, Any]) -> Iterator[None]:
-    """The picture is saved in here, and what was found is told even where it cannot be."""
-    document["out"] = None
-    try:
-        yield
-    except SeqrevError:
-        console.document(document)
-        raise
-    console.line(f"picture: {document['out']}")
-    console.document(document)
-
-
 def _draw_over_time(
     console: Console, spec: str | None, runs_dir: Path | None, options: dict[str, Any], out: Path | None
 ) -> None:
@@ -186,7 +170,7 @@ def _draw_over_time(
     columns = {"step": ",", "loss": "#.2g", "mass": ".3f", "hit": ".3f"}
     console.table(columns, [[row[name] for name in columns] for row in rows])
     found: dict[str, Any] = {"run": str(run), "source": source, "snapshots": rows}
-    with _told_anyway(console, found):
+    with console.picture(found):
         found["out"] = str(save_over_time(history, run, View(**options), out))
 
 

@@ -1,7 +1,6 @@
 """The options of ``seqrev attention`` that are experiments: influence, patching, the residual stream, ablation."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from typer import Option
@@ -73,24 +72,30 @@ class Experiment(NamedTuple):
 def run(
     console: Console, model: "Reverser", experiment: Experiment, sequence: list[str] | None, options: dict[str, Any]
 ) -> None:
-    """Do it, print what was found, and draw it; ``options``: ``layer``, ``head`` and ``out``."""
-    out: Path | None = options["out"]
+    """Do it, print what was found, and draw it; ``options``: ``layer``, ``head``, ``out`` and ``theme``."""
+    from seqrev.plotting.export import check_format
+    from seqrev.workflows.evaluate import run_of
+
+    if options["out"] is None:
+        run_of(model)
+    else:
+        check_format(options["out"])
     symbols = parse_symbols(sequence, model) if sequence else None
     if experiment.ablate:
         _ablation(console, model, experiment.ablate, experiment.how)
     elif experiment.patch:
         clean, corrupt = (parse_symbols([one], model) for one in experiment.patch)
-        _patching(console, model, (clean, corrupt), experiment.path, out)
+        _patching(console, model, (clean, corrupt), experiment.path, options)
     elif experiment.lens:
-        _lens(console, model, symbols, out)
+        _lens(console, model, symbols, options)
     else:
         _influence(console, model, symbols, options)
 
 
 def _influence(console: Console, model: "Reverser", symbols: list[int] | None, options: dict[str, Any]) -> None:
-    from seqrev.workflows.causes import influence
+    from seqrev.workflows.causes import influence, save
 
-    found, path = influence(model, symbols, options["layer"], options["head"], options["out"])
+    found = influence(model, symbols, options["layer"], options["head"])
     picture = found.attention(options["layer"], options["head"])
     source, emitted, overall = found.seen.source, found.seen.emitted_tokens, found.agreement(picture)
     rows = found.by_row(picture)
@@ -108,34 +113,36 @@ def _influence(console: Console, model: "Reverser", symbols: list[int] | None, o
     )
     console.table(columns, by_token)
     console.data(f"correlation of the attention with the influence: {'-' if overall != overall else f'{overall:.3f}'}")
-    console.line(f"picture: {path}")
-    console.document(
-        {
-            "run": str(model.run),
-            "source": source,
-            "emitted": emitted,
-            "influence": found.effect.tolist(),
-            "attention": picture.tolist(),
-            "correlation": _known(overall),
-            "correlation_by_row": [_known(row) for row in rows],
-            "out": str(path),
-        }
-    )
+    document = {
+        "run": str(model.run),
+        "source": source,
+        "emitted": emitted,
+        "influence": found.effect.tolist(),
+        "attention": picture.tolist(),
+        "correlation": _known(overall),
+        "correlation_by_row": [_known(row) for row in rows],
+    }
+    with console.picture(document):
+        document["out"] = str(save(found, model, **options))
 
 
 def _patching(
-    console: Console, model: "Reverser", sources: tuple[list[int], list[int]], sender: str | None, out: Path | None
+    console: Console,
+    model: "Reverser",
+    sources: tuple[list[int], list[int]],
+    sender: str | None,
+    options: dict[str, Any],
 ) -> None:
-    from seqrev.workflows.causes import patching, path_patching
+    from seqrev.workflows.causes import patching, path_patching, save
 
     found: Patching | PathPatching
     if sender is not None:
-        found, path = path_patching(model, *sources, sender, out)
+        found = path_patching(model, *sources, sender)
         details: dict[str, Any] = {"sender": sender, "receivers": found.receivers, "recovery": found.recovery.tolist()}
         columns = {"sent to": "", "query": ".3f", "key": ".3f", "value": ".3f"}
         rows: list[list[Any]] = [[name, *values] for name, values in zip(found.receivers, details["recovery"], strict=True)]
     else:
-        found, path = patching(model, *sources, out)
+        found = patching(model, *sources)
         columns, rows, details = {"point": "", "brings back": ".3f", "most of it at": ""}, [], {"maps": {}}
         source = ["<BOS>", *map(str, sources[0]), "<EOS>"]
         for kind, one in found.maps.items():
@@ -151,15 +158,16 @@ def _patching(
     console.data(f"clean    {_words(sources[0])}  ->  {_words(found.emitted)}")
     console.data(f"corrupt  {_words(sources[1])}  ->  {_words(found.instead)}")
     console.table(columns, rows)
-    console.line(f"picture: {path}")
     runs = {"clean": sources[0], "corrupt": sources[1], "emitted": found.emitted, "instead": found.instead}
-    console.document({"run": str(model.run), **runs, **details, "out": str(path)})
+    document = {"run": str(model.run), **runs, **details}
+    with console.picture(document):
+        document["out"] = str(save(found, model, **options))
 
 
-def _lens(console: Console, model: "Reverser", symbols: list[int] | None, out: Path | None) -> None:
-    from seqrev.workflows.causes import residual_stream
+def _lens(console: Console, model: "Reverser", symbols: list[int] | None, options: dict[str, Any]) -> None:
+    from seqrev.workflows.causes import residual_stream, save
 
-    reading, path = residual_stream(model, symbols, out)
+    reading = residual_stream(model, symbols)
     layers, added = reading.most_probable(), reading.of_emitted()
     emitted = reading.seen.emitted_tokens
     console.data(f"source  {_words(reading.seen.source)}")
@@ -174,11 +182,12 @@ def _lens(console: Console, model: "Reverser", symbols: list[int] | None, out: P
         for step, token in enumerate(emitted)
     ]
     console.table({"emitted": "", **dict.fromkeys(names, ""), "adds most to its logit": "<"}, table)
-    console.line(f"picture: {path}")
     lens = [[{"token": token, "probability": share} for token, share in layer] for layer in layers]
     parts = dict(zip(reading.parts, added.tolist(), strict=True))
     answer = {"source": reading.seen.source, "emitted": emitted}
-    console.document({"run": str(model.run), **answer, "lens": lens, "added": parts, "out": str(path)})
+    document = {"run": str(model.run), **answer, "lens": lens, "added": parts}
+    with console.picture(document):
+        document["out"] = str(save(reading, model, **options))
 
 
 def _ablation(console: Console, model: "Reverser", groups: list[str], how: Literal["zero", "mean", "resample"]) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from seqrev.cli.tables import fit
@@ -79,6 +79,18 @@ class Console:
         else:
             stopped = isinstance(error, Interrupted)  # on request: no error
             _to_stderr(f"{message}\nContinue: {hint}" if stopped else f"Error: {message}\nTry: {hint}")
+
+    @contextlib.contextmanager
+    def picture(self, document: dict[str, Any]) -> Iterator[None]:
+        """The picture is saved in here, as ``out`` of the result, which is told even where it cannot be."""
+        document["out"] = None
+        try:
+            yield
+        except SeqrevError:
+            self.document(document)
+            raise
+        self.line(f"picture: {document['out']}")
+        self.document(document)
 
     def progress(self, unit: str) -> "contextlib.closing[Progress]":
         """Shows how far a long work is, counted in ``unit``, until the work ends."""

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
@@ -14,11 +16,12 @@ from seqrev.interpret.attention_kinds import ATTENTION_NAMES
 from seqrev.interpret.influence import Influence
 from seqrev.interpret.patching import INPUTS, Patching, PathPatching
 from seqrev.interpret.residual import ResidualReading
-from seqrev.plotting.style import MEDIUM, PALETTE, SMALL, fit_line
+from seqrev.plotting.figures import ThemedFigure, themed
+from seqrev.plotting.style import Theme, ThemeName, find_theme, fit_line, readable_on
 
 Values = NDArray[np.floating[Any]]
 SIGNED_PALETTE = "RdBu"  # of what may be negative: red below zero, white at zero, blue above; safe for the colour-blind
-_CELL, _LINE = 0.36, 0.15  # inches: an ordinary cell; room for a line of small text
+_CELL, _LINE = 0.36, 0.15  # inches: an ordinary cell, with room for a number; a line of small text; in the first theme
 _TALLEST, _WIDEST = 4.2, 6.0  # inches of a map; where there is more to show, cells become smaller
 _NAMES: dict[str, str] = {
     **dict(ATTENTION_NAMES.items()),
@@ -27,36 +30,49 @@ _NAMES: dict[str, str] = {
 }
 
 
-def draw_influence(found: Influence, name: str, layer: int | None = None, head: int | None = None) -> Figure:
+@themed
+def draw_influence(
+    found: Influence,
+    name: str,
+    layer: int | None = None,
+    head: int | None = None,
+    *,
+    theme: Theme | ThemeName = "paper",
+) -> Figure:
     """Attention to the symbols beside their influence, and how well each row of the one predicts that of the other."""
+    theme = find_theme(theme)
     seen, picture = found.seen, found.attention(layer, head)
     symbols, emitted = [str(symbol) for symbol in seen.source], seen.emitted_tokens
-    cell = _cell(len(emitted), len(symbols))
+    cell = _cell(theme, len(emitted), len(symbols))
     width, height = cell * len(symbols), cell * len(emitted)
     title = [
         f"{name}: what is attended to, and what matters",
         f"correlation of all cells: {_number(found.agreement(picture))}",
     ]
-    figure = _figure(2 * max(width, 1.6) + 2.6, height + 1.5, title)
+    figure = _figure((2 * max(width, 1.6), 2.6), (height, 1.5), title, theme)
     left, right = figure.subplots(1, 2)
     layer = layer or seen.config.decoder_layers
     caption = f"attention, layer {layer}, {'head mean' if head is None else f'head {head}'}"
-    _map(left, picture, emitted, symbols, caption)
-    image = _map(right, found.effect, emitted, symbols, "influence: probability lost")
+    _map(left, picture, (emitted, symbols), caption, theme, numbers=_has_room(cell, theme))
+    image = _map(
+        right, found.effect, (emitted, symbols), "influence: probability lost", theme, numbers=_has_room(cell, theme)
+    )
     for axes in (left, right):
-        axes.set_xlabel("symbol of the source", fontsize=MEDIUM)
-    left.set_ylabel("token emitted", fontsize=MEDIUM)
-    if len(emitted) * _LINE <= height:  # room for a number in each row
+        axes.set_xlabel("symbol of the source")
+    left.set_ylabel("token emitted")
+    if len(emitted) * _LINE * theme.scale <= height:  # room for a number in each row
         right.yaxis.tick_right()
         right.set_yticks(range(len(emitted)), [_number(row) for row in found.by_row(picture)])
         right.yaxis.set_label_position("right")
-        right.set_ylabel("correlation of the row", fontsize=MEDIUM)
-    figure.colorbar(image, ax=(left, right), ticks=(0, 0.5, 1)).ax.tick_params(labelsize=SMALL)
+        right.set_ylabel("correlation of the row")
+    figure.colorbar(image, ax=(left, right), ticks=(0, 0.5, 1))
     return figure
 
 
-def draw_patching(found: Patching, name: str) -> Figure:
+@themed
+def draw_patching(found: Patching, name: str, *, theme: Theme | ThemeName = "paper") -> Figure:
     """How much of the clean answer every activation brings back: the encoder on the left, the decoder on the right."""
+    theme = find_theme(theme)
     same_length = len(found.clean) == len(found.corrupt)
     pairs = zip(found.clean, found.corrupt, strict=False)
     source = ["<BOS>", *(_either(str(one), str(other)) for one, other in pairs), "<EOS>"]
@@ -66,13 +82,14 @@ def draw_patching(found: Patching, name: str) -> Figure:
         kinds = [[kind] for _, kind in kinds]
     rows = [max(len(found.maps[kind].points) for kind in line if kind) for line in kinds]
     columns = [len(steps) + 2] if not same_length else [len(source) + 2, len(steps) + 2]
-    cell = min(_CELL, 2 * _TALLEST / sum(rows), _WIDEST / max(columns))
+    cell = min(_CELL * theme.scale, 2 * _TALLEST / sum(rows), _WIDEST / max(columns))
     title = [
         f"{name}: what brings the clean answer back",
         f"clean {' '.join(map(str, found.clean))}    corrupt {' '.join(map(str, found.corrupt))}",
     ]
     heights = [cell * count for count in rows]
-    figure = _figure(sum(max(cell * count, 1.8) + 1.5 for count in columns), sum(heights) + 0.95 * len(rows) + 0.6, title)
+    width = sum(max(cell * count, 1.8) for count in columns)
+    figure = _figure((width, 1.5 * len(columns)), (sum(heights), 0.95 * len(rows) + 0.6), title, theme)
     grid = figure.subplots(len(kinds), len(columns), height_ratios=heights, width_ratios=columns, squeeze=False)
     for line, row in zip(kinds, grid, strict=True):
         for kind, axes in zip(line, row, strict=True):
@@ -83,33 +100,38 @@ def draw_patching(found: Patching, name: str) -> Figure:
             tokens = source if "encoder" in kind else steps
             values = np.column_stack((one.whole, np.full(len(one.points), np.nan), one.recovery))
             labels = ["all", "", *tokens]
-            image = _map(axes, values, [_short(point) for point in one.points], labels, _NAMES[kind], signed=True)
-            axes.set_xlabel("source position" if "encoder" in kind else "target step", fontsize=MEDIUM)
-            axes.set_ylabel("layer" if kind.startswith("residual") else "layer.head", fontsize=MEDIUM)
+            names = [_short(point) for point in one.points], labels
+            image = _map(axes, values, names, _NAMES[kind], theme, numbers=_has_room(cell, theme), signed=1.0)
+            axes.set_xlabel("source position" if "encoder" in kind else "target step")
+            axes.set_ylabel("layer" if kind.startswith("residual") else "layer.head")
     place = {"cax": grid[-1, 0].inset_axes((0.05, 0.55, 0.9, 0.08))} if same_length else {"ax": grid[:, 0], "aspect": 40}
     bar = figure.colorbar(image, **place, orientation="horizontal" if same_length else "vertical", ticks=(-1, 0, 1))
-    bar.set_label("recovery: 0 corrupt, 1 clean", fontsize=SMALL)
-    bar.ax.tick_params(labelsize=SMALL)
+    bar.set_label("recovery: 0 corrupt, 1 clean", fontsize=theme.small)
     return figure
 
 
-def draw_path(found: PathPatching, name: str) -> Figure:
+@themed
+def draw_path(found: PathPatching, name: str, *, theme: Theme | ThemeName = "paper") -> Figure:
     """What one head sends to each later head."""
-    cell = _cell(len(found.receivers), len(INPUTS))
+    theme = find_theme(theme)
+    cell = _cell(theme, len(found.receivers), len(INPUTS))
     title = [
         f"{name}: what {found.sender} sends",
         " ".join(_either(*tokens) for tokens in zip(found.emitted, found.instead, strict=True)),
     ]
-    figure = _figure(4.6, cell * len(found.receivers) + 1.5, title)
+    figure = _figure((1.0, 3.6), (cell * len(found.receivers), 1.5), title, theme)
     axes = figure.subplots()
-    image = _map(axes, found.recovery, found.receivers, INPUTS, "recovery through one input", signed=True)
-    axes.set_ylabel("head that receives", fontsize=MEDIUM)
-    _bar(figure, image, axes, "recovery: 0 corrupt, 1 clean", (-1, 0, 1))
+    numbers, names = _has_room(cell, theme), (found.receivers, INPUTS)
+    image = _map(axes, found.recovery, names, "recovery through one input", theme, numbers=numbers, signed=1.0)
+    axes.set_ylabel("head that receives")
+    _bar(image, axes, "recovery: 0 corrupt, 1 clean", (-1, 0, 1), theme)
     return figure
 
 
-def draw_residual(reading: ResidualReading, name: str) -> Figure:
+@themed
+def draw_residual(reading: ResidualReading, name: str, *, theme: Theme | ThemeName = "paper") -> Figure:
     """What would be emitted at each layer, and below it what each part adds to the logit of the emitted token."""
+    theme = find_theme(theme)
     steps = reading.seen.emitted_tokens
     best = reading.most_probable()
     probabilities = np.array([[probability for _, probability in row] for row in best])
@@ -118,71 +140,81 @@ def draw_residual(reading: ResidualReading, name: str) -> Figure:
     rest = np.delete(added, kept, axis=0).sum(axis=0)
     parts = [*(reading.parts[index] for index in kept), "biases of the heads"]
     values = np.vstack((added[kept], rest))
-    cell = min(_CELL, 1.4 * _TALLEST / len(parts), _WIDEST / len(steps))
+    cell = min(_CELL * theme.scale, 1.4 * _TALLEST / len(parts), _WIDEST / len(steps))
     heights = [cell * len(best), cell * len(parts)]
-    figure = _figure(max(cell * len(steps) + 3.2, 4.6), sum(heights) + 2.6, [f"{name}: the residual stream of the decoder"])
+    title = [f"{name}: the residual stream of the decoder"]
+    figure = _figure((max(cell * len(steps), 1.4), 3.6), (sum(heights), 2.6), title, theme)
     upper, lower = figure.subplots(2, 1, height_ratios=heights)
     layers = [str(layer) for layer in range(len(best))]
-    image = _map(upper, probabilities, layers, steps, "what would be emitted after each layer", texts=False)
-    for (row, step), probability in np.ndenumerate(probabilities):
-        token = best[row][step][0].strip("<>")
-        colour = "black" if probability > 0.6 else "white"
-        upper.text(step, row, token, ha="center", va="center", fontsize=SMALL - 1.5, color=colour)
-    upper.set_ylabel("after layer", fontsize=MEDIUM)
-    _bar(figure, image, upper, "probability", (0, 0.5, 1))
+    image = _map(upper, probabilities, (layers, steps), "what would be emitted after each layer", theme)
+    for row, step in np.ndindex(*probabilities.shape) if _has_room(cell, theme) else ():
+        _write(upper, image, (row, step), probabilities[row, step], best[row][step][0].strip("<>"))
+    upper.set_ylabel("after layer")
+    _bar(image, upper, "probability", (0, 0.5, 1), theme)
     most = max(1.0, float(np.abs(values).max()))
-    image = _map(lower, values, parts, steps, "added to the logit of the emitted token", signed=True, most=most)
-    _bar(figure, image, lower, "less the mean of all logits", None)
+    caption, numbers = "added to the logit of the emitted token", _has_room(cell, theme)
+    image = _map(lower, values, (parts, steps), caption, theme, numbers=numbers, signed=most)
+    _bar(image, lower, "less the mean of all logits", None, theme)
     for axes in (upper, lower):
-        axes.set_xlabel("token emitted", fontsize=MEDIUM)
+        axes.set_xlabel("token emitted")
     return figure
 
 
-def _bar(figure: Figure, image: AxesImage, axes: Axes, label: str, ticks: Sequence[float] | None) -> None:
-    bar = figure.colorbar(image, ax=axes, ticks=ticks, aspect=30)
-    bar.set_label(label, fontsize=SMALL)
-    bar.ax.tick_params(labelsize=SMALL)
+def _bar(image: AxesImage, axes: Axes, label: str, ticks: Sequence[float] | None, theme: Theme) -> None:
+    axes.figure.colorbar(image, ax=axes, ticks=ticks, aspect=30).set_label(label, fontsize=theme.small)
 
 
 def _map(
-    axes: Axes, values: Values, rows: Sequence[str], columns: Sequence[str], caption: str, signed: bool = False, **more: Any
+    axes: Axes,
+    values: Values,
+    names: tuple[Sequence[str], Sequence[str]],
+    caption: str,
+    theme: Theme,
+    *,
+    numbers: bool = False,
+    signed: float = 0.0,
 ) -> AxesImage:
-    """One labelled map, from 0 to 1, or signed from −``most`` to ``most``; with numbers where there is room."""
-    most = more.get("most", 1.0)
-    image = axes.imshow(values, SIGNED_PALETTE if signed else PALETTE, vmin=-most if signed else 0.0, vmax=most)
-    axes.set_title(caption, fontsize=MEDIUM, pad=4)
-    axes.tick_params(labelsize=SMALL, length=2)
-    for axis, names in ((axes.xaxis, columns), (axes.yaxis, rows)):
-        every = -(-len(names) // 40)
-        places = [place for place in range(0, len(names), every) if names[place]]
-        axis.set_ticks(places, [names[place] for place in places])
+    """One map with the names of its rows and columns, from 0 to 1, or from −``signed`` to ``signed``, and its numbers."""
+    palette, least, most = (SIGNED_PALETTE, -signed, signed) if signed else (theme.palette, 0.0, 1.0)
+    image = axes.imshow(values, palette, vmin=least, vmax=most)
+    axes.set_title(caption, pad=4 * theme.scale)
+    for axis, labels in zip((axes.yaxis, axes.xaxis), names, strict=True):
+        every = -(-len(labels) // 40)
+        places = [place for place in range(0, len(labels), every) if labels[place]]
+        axis.set_ticks(places, [labels[place] for place in places])
+    columns = names[1]
     if max(map(len, columns)) > 2 and len(columns) > 3:
         axes.tick_params(axis="x", labelrotation=90)
-    if more.get("texts", True) and max(values.shape) <= 30:
-        for (row, column), value in np.ndenumerate(values):
-            if abs(value) >= 0.05 * most:
-                share = value / most
-                light = abs(share) < 0.6 if signed else share > 0.6
-                axes.text(
-                    column,
-                    row,
-                    f"{value:.2g}" if most > 1 else f"{value:.2f}".lstrip("0") if value < 0.995 else "1",
-                    ha="center",
-                    va="center",
-                    fontsize=SMALL - 1.5,
-                    color="black" if light else "white",
-                )
+    for place, value in np.ndenumerate(values) if numbers else ():
+        if abs(value) >= 0.05 * most:
+            text = f"{value:.2g}" if most > 1 else f"{value:.2f}".lstrip("0") if value < 0.995 else "1"
+            _write(axes, image, place, value, text)
     return image
 
 
-def _figure(width: float, height: float, title: Sequence[str]) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle("\n".join(fit_line(line, width - 0.4, MEDIUM) for line in title), fontsize=MEDIUM, linespacing=1.5)
+def _write(axes: Axes, image: AxesImage, place: tuple[int, ...], value: Any, text: str) -> None:
+    """Write into a cell, so that it can be read on the colour of the cell."""
+    row, column = place
+    colour = readable_on(to_rgb(image.to_rgba(np.array([value]))[0]))
+    axes.text(column, row, text, ha="center", va="center", fontsize=0.8 * rcParams["xtick.labelsize"], color=colour)
+
+
+def _figure(width: tuple[float, float], height: tuple[float, float], title: Sequence[str], theme: Theme) -> Figure:
+    """A figure of a size in inches, each the sum of what the maps take and what the words beside them take."""
+    across, up = (maps + theme.scale * words for maps, words in (width, height))
+    figure = ThemedFigure(theme, figsize=(across, up), layout="constrained")
+    lines = (fit_line(line, across - 0.4, theme.medium) for line in title)
+    figure.suptitle("\n".join(lines), fontsize=theme.medium, linespacing=1.5)
     return figure
 
 
-def _cell(rows: int, columns: int) -> float:
-    return min(_CELL, _TALLEST / rows, _TALLEST / columns)
+def _cell(theme: Theme, rows: int, columns: int) -> float:
+    return min(_CELL * theme.scale, _TALLEST / rows, _TALLEST / columns)
+
+
+def _has_room(cell: float, theme: Theme) -> bool:
+    """Whether a number fits into a cell."""
+    return cell >= 0.7 * _CELL * theme.scale
 
 
 def _short(point: str) -> str:

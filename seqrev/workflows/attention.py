@@ -106,7 +106,7 @@ def save(
     """
     if arrays is not None:
         save_arrays(attention.to_arrays(), arrays)
-    with picture_errors(), _target(run, out, ".png") as path:
+    with picture_errors(), picture_path(run, out, ".png") as path:
         if path.suffix.lower() == ".html":
             save_page(attention.page(view.kind, view.layer, view.head, on_warning), path)
         else:
@@ -161,7 +161,7 @@ def save_over_time(history: History, run: Run, view: View = View(), out: Path | 
         PictureError: the picture cannot be drawn.
     """
     layer, name = history.scores[0].layer, str(run)
-    with picture_errors(), _target(run, out, ".gif") as path:
+    with picture_errors(), picture_path(run, out, ".gif") as path:
         from seqrev.plotting.attention import draw_snapshot, draw_strip, visibly_different  # which import Matplotlib
 
         if path.suffix.lower() == ".gif":
@@ -175,8 +175,8 @@ def save_over_time(history: History, run: Run, view: View = View(), out: Path | 
 
 
 @contextmanager
-def _target(run: Run | None, out: Path | None, suffix: str) -> Iterator[Path]:
-    """Where a picture goes; a number that was taken in the run is free again if nothing was written."""
+def picture_path(run: Run | None, out: Path | None, suffix: str) -> Iterator[Path]:
+    """``out``, or the next number in the run's ``attention`` folder, which is free again if nothing was written."""
     if out is not None or run is None:
         assert out is not None
         yield out
