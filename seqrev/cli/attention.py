@@ -184,4 +184,6 @@ def _print_report(console: Console, model: "Reverser", report: "HeadReport") -> 
     console.table(columns, [list(vars(head).values()) for head in report.heads], drop)
     answered = f"{report.answered:,} sequences that were answered"
     console.data(f"exact match with every head, on the {answered}: {report.exact_match:.3f}")
+    if report.agreement is not None:
+        causes.print_agreement(console, report.agreement)
     console.document({"run": str(model.run), "step": step, **report.to_dict()})

@@ -12,6 +12,7 @@ from seqrev.system.text import shorten
 
 if TYPE_CHECKING:
     from seqrev.api.reverser import Reverser
+    from seqrev.interpret.agreement import AgreementReport
     from seqrev.interpret.patching import Patching, PathPatching
 
 How = Annotated[Literal["zero", "mean", "resample"], Option(help="What --ablate puts in the place of a part.")]
@@ -90,6 +91,15 @@ def run(
         _lens(console, model, symbols, options)
     else:
         _influence(console, model, symbols, options)
+
+
+def print_agreement(console: Console, agreement: "AgreementReport") -> None:
+    """How well each picture of the cross-attention predicts what happens when a symbol is changed."""
+    console.data(f"correlation with the influence of the symbols, over {agreement.sequences:,} sequences:")
+    columns = {"layer": "", "head": "", "attention": ".3f", "weighted by value": ".3f", "rollout": ".3f"}
+    rows = [[one.layer, one.head or "all", one.attention, one.value_weighted, one.rollout] for one in agreement.heads]
+    console.table(columns, rows)
+    console.data(f"gradient x input: {agreement.gradient_times_input:.3f}")
 
 
 def _influence(console: Console, model: "Reverser", symbols: list[int] | None, options: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from seqrev.plotting.style import Theme, ThemeName, find_theme, fit_line, readab
 
 Values = NDArray[np.floating[Any]]
 SIGNED_PALETTE = "RdBu"  # of what may be negative: red below zero, white at zero, blue above; safe for the colour-blind
-_CELL, _LINE = 0.36, 0.15  # inches: an ordinary cell, with room for a number; a line of small text; in the first theme
+_CELL, _LEAST, _LINE = 0.36, 0.17, 0.15  # inches in the first theme: a cell with room for a number, the smallest, a line
 _TALLEST, _WIDEST = 4.2, 6.0  # inches of a map; where there is more to show, cells become smaller
 _NAMES: dict[str, str] = {
     **dict(ATTENTION_NAMES.items()),
@@ -82,14 +82,14 @@ def draw_patching(found: Patching, name: str, *, theme: Theme | ThemeName = "pap
         kinds = [[kind] for _, kind in kinds]
     rows = [max(len(found.maps[kind].points) for kind in line if kind) for line in kinds]
     columns = [len(steps) + 2] if not same_length else [len(source) + 2, len(steps) + 2]
-    cell = min(_CELL * theme.scale, 2 * _TALLEST / sum(rows), _WIDEST / max(columns))
+    cell = max(_LEAST * theme.scale, min(_CELL * theme.scale, 2 * _TALLEST / sum(rows), _WIDEST / max(columns)))
     title = [
         f"{name}: what brings the clean answer back",
         f"clean {' '.join(map(str, found.clean))}    corrupt {' '.join(map(str, found.corrupt))}",
     ]
     heights = [cell * count for count in rows]
     width = sum(max(cell * count, 1.8) for count in columns)
-    figure = _figure((width, 1.5 * len(columns)), (sum(heights), 0.95 * len(rows) + 0.6), title, theme)
+    figure = _figure((width, 1.5 * len(columns)), (sum(heights), 1.2 * len(rows) + 0.6), title, theme)
     grid = figure.subplots(len(kinds), len(columns), height_ratios=heights, width_ratios=columns, squeeze=False)
     for line, row in zip(kinds, grid, strict=True):
         for kind, axes in zip(line, row, strict=True):
@@ -140,20 +140,20 @@ def draw_residual(reading: ResidualReading, name: str, *, theme: Theme | ThemeNa
     rest = np.delete(added, kept, axis=0).sum(axis=0)
     parts = [*(reading.parts[index] for index in kept), "biases of the heads"]
     values = np.vstack((added[kept], rest))
-    cell = min(_CELL * theme.scale, 1.4 * _TALLEST / len(parts), _WIDEST / len(steps))
+    cell = max(_LEAST * theme.scale, min(_CELL * theme.scale, 1.4 * _TALLEST / len(parts), _WIDEST / len(steps)))
     heights = [cell * len(best), cell * len(parts)]
     title = [f"{name}: the residual stream of the decoder"]
     figure = _figure((max(cell * len(steps), 1.4), 3.6), (sum(heights), 2.6), title, theme)
     upper, lower = figure.subplots(2, 1, height_ratios=heights)
     layers = [str(layer) for layer in range(len(best))]
-    image = _map(upper, probabilities, (layers, steps), "what would be emitted after each layer", theme)
+    image = _map(upper, probabilities, (layers, steps), "emitted if read there", theme)
     for row, step in np.ndindex(*probabilities.shape) if _has_room(cell, theme) else ():
         _write(upper, image, (row, step), probabilities[row, step], best[row][step][0].strip("<>"))
     upper.set_ylabel("after layer")
     _bar(image, upper, "probability", (0, 0.5, 1), theme)
     most = max(1.0, float(np.abs(values).max()))
-    caption, numbers = "added to the logit of the emitted token", _has_room(cell, theme)
-    image = _map(lower, values, (parts, steps), caption, theme, numbers=numbers, signed=most)
+    numbers = _has_room(cell, theme)
+    image = _map(lower, values, (parts, steps), "added to its logit", theme, numbers=numbers, signed=most)
     _bar(image, lower, "less the mean of all logits", None, theme)
     for axes in (upper, lower):
         axes.set_xlabel("token emitted")
@@ -209,7 +209,7 @@ def _figure(width: tuple[float, float], height: tuple[float, float], title: Sequ
 
 
 def _cell(theme: Theme, rows: int, columns: int) -> float:
-    return min(_CELL * theme.scale, _TALLEST / rows, _TALLEST / columns)
+    return max(_LEAST * theme.scale, min(_CELL * theme.scale, _TALLEST / rows, _TALLEST / columns))
 
 
 def _has_room(cell: float, theme: Theme) -> bool:
