@@ -15,7 +15,7 @@ from seqrev.cli import attention, decode, evaluate, generate, runs, sweep, train
 from seqrev.cli.console import Console, discard_unwritable, open_missing_streams
 from seqrev.cli.help import SETTINGS, Command
 from seqrev.cli.usage import explain, next_line
-from seqrev.errors import SeqrevError, TrainingError
+from seqrev.errors import InputError, SeqrevError, TrainingError, UsageError
 from seqrev.system.signals import Interrupted, stop_requests
 from seqrev.system.text import spell
 from seqrev.training.distributed import is_first
@@ -73,7 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
             return code if isinstance(code, int) else 0
     except (SeqrevError, Interrupted) as error:
         if is_first() or not isinstance(error, TrainingError | Interrupted):  # which the first process reports
-            error.hint = next_line(error.hint, arguments, group.commands)
+            again = not isinstance(error, UsageError | InputError)  # which would come again
+            error.hint = next_line(error.hint, arguments, group.commands, again)
             console.error(error)
         return error.exit_code
     except typer.TyperException as error:

@@ -82,12 +82,12 @@ def _assignment(field: str, default: str, arguments: Sequence[str], index: int) 
     return Alternative(["--set", f"{field}={value}"], index + 2 if takes else index + 1)
 
 
-def next_line(hint: str, arguments: Sequence[str], commands: Mapping[str, Any]) -> str:
+def next_line(hint: str, arguments: Sequence[str], commands: Mapping[str, Any], again: bool = False) -> str:
     """A hint as a whole line to type; what is no command of seqrev stays as it is.
 
     A hint that begins with an option, perhaps after "the same command with", is that option in the command that was typed.
     ``--run``, if the hint is about a model, and ``--runs-dir`` go with it. One to type the very same again becomes one to
-    read its help.
+    read its help, unless it makes sense to do it ``again``, as after Ctrl-C.
 
     >>> next_line("--count 64", ["evaluate", "--count", "0"], {"evaluate": None})
     'seqrev evaluate --count 64'
@@ -106,7 +106,8 @@ def next_line(hint: str, arguments: Sequence[str], commands: Mapping[str, Any]) 
             words += _kept(words, arguments)
     else:
         return hint
-    return command_line(arguments[0], "--help") if words == list(arguments) else command_line(*words)
+    failed = words == list(arguments) and not again
+    return command_line(arguments[0], "--help") if failed else command_line(*words)
 
 
 def _kept(words: Sequence[str], arguments: Sequence[str]) -> Iterator[str]:

@@ -116,6 +116,13 @@ def test_the_next_line_is_a_whole_command(hint: str, typed: tuple[str, ...], exp
     assert next_line(hint, typed, COMMANDS) == expected
 
 
+@pytest.mark.parametrize("command", [("train", "--run", "runs/001"), ("sweep", "a b.yaml", "--out", "x")])
+def test_what_was_stopped_goes_on_by_the_same_command(command: tuple[str, ...]) -> None:
+    names = {**COMMANDS, "sweep": None}
+    assert next_line(command_line(*command), command, names, again=True) == command_line(*command)
+    assert next_line(command_line(*command), command, names) == f"seqrev {command[0]} --help"
+
+
 def test_no_command_is_offered_that_has_just_failed(cli: Cli) -> None:
     """The usual hint after a missing file is to train with a configuration, which may be the one that is missing."""
     result = cli("train", "--config", "configs/small.yaml")
