@@ -8,7 +8,7 @@ KINDS = [SeqrevError, UsageError, InputError, QualityError, TrainingError, Stora
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_error_says_what_to_type_next(kind: type[SeqrevError]) -> None:
     assert (str(kind("It is so.", "type this")), kind("It is so.", "type this").hint) == ("It is so.", "type this")
-    assert kind("It is so.").hint.startswith("the same command " if kind is StorageError else "seqrev ")
+    assert kind("It is so.").hint.startswith("make room " if kind is StorageError else "seqrev ")
 
 
 def test_the_class_is_the_exit_code() -> None:

@@ -15,7 +15,7 @@ from seqrev.data.lines import read_sequences
 from seqrev.data.sampling import check_possible, draw_split
 from seqrev.data.sequences import Pairs, Sequences, answers_to
 from seqrev.data.splits import Split, hash_rows, split_sizes
-from seqrev.errors import InputError, UsageError
+from seqrev.errors import InputError, UsageError, command_line
 from seqrev.system.files import atomic_open, make_folder, open_regular, read_json, sha256_of, storage_errors, write_json
 from seqrev.system.text import shorten
 from seqrev.task import RuleName
@@ -144,8 +144,8 @@ def _check_same(manifest: Mapping[str, Any], config: Config, folder: Path) -> No
     if names := [name for name in made.keys() & asked.keys() if made[name] != asked[name]]:
         then, now = (", ".join(f"{name}={shorten(fields[name])}" for name in sorted(names)) for fields in (made, asked))
         file = folder.parent / "config.yaml"
-        problem = f"{file} has {now}, but the dataset beside it was made with {then}: one of them was changed."
-        raise InputError(problem, f"seqrev train --config {file}, for a new run; or change it back")
+        problem = f"{file} has {now}, but the dataset beside it was made with {then}: one of them was changed. Change it back, or train a new run."
+        raise InputError(problem, command_line("train", "--config", file))
 
 
 def _fields(seed: object, task: object, splits: object) -> dict[str, object]:

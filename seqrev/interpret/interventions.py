@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from seqrev.config import ModelConfig
-from seqrev.errors import UsageError
+from seqrev.errors import UsageError, command_line
 from seqrev.interpret.attention_kinds import ATTENTION_NAMES, Kind
 from seqrev.model.transformer import Transformer
 from seqrev.system.text import shorten
@@ -118,7 +118,7 @@ def check_points(config: ModelConfig, names: Collection[str]) -> None:
             heads = f"{config.encoder_layers} + {config.decoder_layers} layers of {config.heads} heads"
             raise UsageError(
                 f"{shorten(name)} is no point of this model, which has {heads}; {', '.join(near)} are some.",
-                f"seqrev attention --ablate {near[0]}",
+                command_line("attention", "--ablate", near[0]),
             )
 
 

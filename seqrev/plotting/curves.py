@@ -99,7 +99,7 @@ def accuracy_by_length(
     columns, rows = _legend_shape([escape_mathtext(curve.label, 59) for curve in curves], theme, more=1)
     shown = [*trained, *(length for curve in curves for length in curve.lengths)]
     tokens = any(curve.token_accuracy is not None for curve in curves)
-    height = (4.3 + 2.2 * tokens + 0.2 * rows) * math.sqrt(theme.scale)
+    height = (4.3 + 2.2 * tokens + 0.19 * rows) * math.sqrt(theme.scale)
     figure = ThemedFigure(theme, figsize=(7.5 * math.sqrt(theme.scale), height), layout="constrained")
     above, *below = figure.subplots(1 + tokens, 1, sharex=True, height_ratios=(2, 1)[: 1 + tokens], squeeze=False)[:, 0]
     for axes in (above, *below):

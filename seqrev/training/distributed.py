@@ -175,7 +175,7 @@ def _backend(device: str) -> str:
     if local >= gpus:
         raise UsageError(
             f"There are more processes than GPUs on this machine, which has {gpus}; one each was expected.",
-            f"torchrun --nproc-per-node {gpus} -m seqrev train --config base",
+            "torchrun --nproc-per-node gpu -m seqrev train --config base",
         )
     torch.cuda.set_device(local)
     return "cpu:gloo,cuda:nccl"

@@ -163,7 +163,7 @@ def test_a_full_disk_is_reported_with_the_file_and_the_training_goes_on_later(
         result = cli("train", *settings())
     assert (result.code, result.out) == (1, "")
     assert "cannot be written: No space left on device" in result.err
-    assert result.err.splitlines()[-1] == "Try: seqrev train --run runs/001, when there is room again"
+    assert result.err.splitlines()[-1] == "Try: make room on that disk; then seqrev train --run runs/001"
     assert cli("train", "--run", "1").code == 0
     run = Run(Path("runs/001"))
     assert history(run) == history(trained_run)

@@ -124,9 +124,9 @@ def test_what_was_stopped_goes_on_by_the_same_command(command: tuple[str, ...]) 
 
 
 def test_no_command_is_offered_that_has_just_failed(cli: Cli) -> None:
-    """The usual hint after a missing file is to train with a configuration, which may be the one that is missing."""
+    """Not even where the usual hint is to train with a configuration, and that is what is missing."""
     result = cli("train", "--config", "configs/small.yaml")
-    assert_refused(result, 3, "configs/small.yaml does not exist", "Try: seqrev train --help")
+    assert_refused(result, 3, "configs/small.yaml does not exist", "Try: seqrev train --config small\n")
     Path("empty.txt").write_text("")
     assert_refused(cli("decode", "--file", "empty.txt", "--run", "pretrained"), 3, "--run pretrained")
 
