@@ -11,7 +11,7 @@ from seqrev.system.text import shorten
 
 CONFIGS = ("small", "fast", "extrapolate", "base")
 SWEEPS = ("ablation", "rules")
-HINT = "seqrev generate --config small, whose run has a config.yaml with every field"
+HINT = "seqrev generate --config small"  # whose run has a config.yaml with every field
 _PACKAGE = Path(__file__).parent
 # In the wheel they are a part of the package, in a clone they are beside it.
 _FOLDER = (_PACKAGE if is_folder(_PACKAGE / "configs") else _PACKAGE.parent) / "configs"

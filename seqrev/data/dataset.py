@@ -144,7 +144,7 @@ def _check_same(manifest: Mapping[str, Any], config: Config, folder: Path) -> No
     if names := [name for name in made.keys() & asked.keys() if made[name] != asked[name]]:
         then, now = (", ".join(f"{name}={shorten(fields[name])}" for name in sorted(names)) for fields in (made, asked))
         file = folder.parent / "config.yaml"
-        problem = f"{file} has {now}, but the dataset beside it was made with {then}: one of them was changed. Change it back, or train a new run."
+        problem = f"{file} has {now}, but the dataset beside it was made with {then}: one of them was changed."
         raise InputError(problem, command_line("train", "--config", file))
 
 

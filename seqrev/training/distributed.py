@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from seqrev.errors import TrainingError, UsageError
+from seqrev.errors import TrainingError, UsageError, command_line
 from seqrev.system.signals import Interrupted, signals_end_at_once
 from seqrev.system.text import shorten
 
@@ -175,7 +175,7 @@ def _backend(device: str) -> str:
     if local >= gpus:
         raise UsageError(
             f"There are more processes than GPUs on this machine, which has {gpus}; one each was expected.",
-            "torchrun --nproc-per-node gpu -m seqrev train --config base",
+            f"torchrun --nproc-per-node {gpus} -m " + command_line("train", "--config", "base"),
         )
     torch.cuda.set_device(local)
     return "cpu:gloo,cuda:nccl"

@@ -252,4 +252,5 @@ def _draw(run: Run, model: Transformer, on_warning: Callable[[str], None], theme
                 export.save_figure(draw(), run.path / name)
             yield run.path / name
         except SeqrevError as error:
-            on_warning(f"Warning: {run.path / name}: {error} To draw it again: {command_line('train', '--run', run)}")
+            again = command_line("train", "--run", run)
+            on_warning(f"Warning: {run.path / name}: {error} To draw it again: {again}")

@@ -1,6 +1,7 @@
 """What is offered after an error can be typed as it stands."""
 
 import ast
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -124,9 +125,10 @@ def test_what_was_stopped_goes_on_by_the_same_command(command: tuple[str, ...]) 
 
 
 def test_no_command_is_offered_that_has_just_failed(cli: Cli) -> None:
-    """Not even where the usual hint is to train with a configuration, and that is what is missing."""
+    """The usual hint after a missing file is to train with a configuration that is part of the package."""
     result = cli("train", "--config", "configs/small.yaml")
-    assert_refused(result, 3, "configs/small.yaml does not exist", "Try: seqrev train --config small\n")
+    assert_refused(result, 3, "configs/small.yaml does not exist", "Try: seqrev train --config small")
+    assert next_line("seqrev train --config small", ["train", "--config", "small"], COMMANDS) == "seqrev train --help"
     Path("empty.txt").write_text("")
     assert_refused(cli("decode", "--file", "empty.txt", "--run", "pretrained"), 3, "--run pretrained")
 
@@ -138,6 +140,13 @@ def test_a_command_with_what_a_user_chose_in_it_is_made_in_one_place(path: Path)
     parts = [[part.value if isinstance(part, ast.Constant) else "{}" for part in text.values] for text in texts]
     made = ["".join(map(str, text)) for text in parts]
     assert [text for text in made if any(f"seqrev {command} " in text for command in COMMANDS) and "{}" in text] == []
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_command_that_is_a_hint_has_nothing_behind_it(path: Path) -> None:
+    """A shell would take words of advice for arguments."""
+    texts = (str(node.value) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
+    assert [text for text in texts if text.startswith("seqrev ") and re.search(r"[,;(] ", text)] == []
 
 
 ODD = (

@@ -21,7 +21,7 @@ from seqrev.data.dataset import load_split, write_dataset
 from seqrev.data.sampling import CHUNK, capacity
 from seqrev.data.sequences import Sequences
 from seqrev.data.splits import SPLITS, Split
-from seqrev.errors import InputError, StorageError, UsageError
+from seqrev.errors import InputError, StorageError, UsageError, command_line
 from seqrev.system.files import atomic_open
 from tests.data.common import few, read_rows, small_config, split_by_hand
 from tests.helpers import flip_byte
@@ -265,6 +265,7 @@ def test_a_dataset_of_another_configuration_is_refused_with_the_fields_that_diff
     config = small_config(*(f"{name}={OTHERS[name]}" for name in changed))
     with pytest.raises(InputError, match="one of them was changed") as caught:
         load_split(dataset, split, config)
+    assert caught.value.hint == command_line("train", "--config", dataset.parent / "config.yaml")
     for side in str(caught.value).split(", but the dataset"):
         assert {name for name in OTHERS if f"{name}=" in side} == changed
 
