@@ -192,6 +192,7 @@ class Reverser:
             if len(self.trainer.history) != len(self.events):
                 raise UsageError("The trainer has gone on since this model was taken from it.", "trainer.save()")
             self.run = self.trainer.save(runs_dir)
+            self.config = self.run.config()  # of rows that were given, with their numbers
             self.checkpoint = best_first(self.run.checkpoints)[0]
         return self.run
 

@@ -48,6 +48,15 @@ def test_rows_may_be_given() -> None:
     assert list(model.trainer.rows.validation) == [[1]]
 
 
+def test_rows_that_were_given_are_those_of_its_run(tmp_path: Path) -> None:
+    model = seqrev.train(SHORT, rows=TrainingRows([[1], [2, 3]], [[1]], [[4], [2, 1], [3]]))
+    before = model.evaluate()
+    run = model.save(tmp_path)
+    assert model.config == run.config()
+    assert before == model.evaluate() == seqrev.load(run, "cpu").evaluate()
+    assert before.overall.sequences == 3
+
+
 @pytest.mark.parametrize(
     ("call", "error"),
     [
