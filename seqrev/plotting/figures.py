@@ -1,9 +1,10 @@
 """Figures that are drawn in a theme over Matplotlib's own defaults, whatever a user's settings say."""
 
 import io
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
+from threading import RLock
 from typing import Any, ParamSpec, cast
 
 import matplotlib
@@ -16,6 +17,7 @@ from seqrev.plotting.style import Theme, ThemeName, find_theme
 PIXELS, SHOWN_PIXELS = 160, 96  # per inch, of a picture in a notebook: of its file, and on the page
 P = ParamSpec("P")
 _DEFAULTS: dict[Any, Any] = {name: value for name, value in dict.items(matplotlib.rcParamsDefault) if name != "backend"}
+_ONE_AT_A_TIME = RLock()  # which a thread may take again: figures are drawn within figures
 
 
 class ThemedFigure(Figure):
@@ -57,10 +59,16 @@ def notebook_png(figure: Figure) -> tuple[bytes, dict[str, int]]:
     return buffer.getvalue(), {"width": width, "height": height}
 
 
-def applied(theme: Theme) -> AbstractContextManager[None]:
-    """Within it, Matplotlib has its own defaults and the theme; neither rc file nor style is heard."""
+@contextmanager
+def applied(theme: Theme) -> Iterator[None]:
+    """Within it, Matplotlib has its own defaults and the theme; neither rc file nor style is heard.
+
+    One thread after the other: the settings are those of the process, and whoever came last into the block and left it last
+    would put back what the other one had set.
+    """
     settings: dict[Any, Any] = {**_DEFAULTS, **theme.settings()}
-    return matplotlib.rc_context(settings)
+    with _ONE_AT_A_TIME, matplotlib.rc_context(settings):
+        yield
 
 
 def themed(draw: Callable[P, Figure]) -> Callable[P, Figure]:

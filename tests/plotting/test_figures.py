@@ -2,6 +2,8 @@
 
 import io
 import re
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from PIL import Image
 from seqrev.errors import UsageError
 from seqrev.plotting import export
 from seqrev.plotting.curves import training_curves
+from seqrev.plotting.figures import applied
 from seqrev.plotting.style import THEMES, ThemeName
 from tests.helpers import assert_apart
 from tests.plotting.pictures import FIGURES, drawn
@@ -147,3 +150,24 @@ def test_every_word_can_be_read_from_the_back_where_the_picture_fills_a_slide(na
 def test_another_theme_is_refused() -> None:
     with pytest.raises(UsageError, match="no theme 'neon'; paper, slide, dark were expected"):
         training_curves(HISTORY, "", theme="neon")  # type: ignore[arg-type]
+
+
+def test_two_threads_that_draw_leave_the_settings_as_they_were() -> None:
+    """Whichever of them is the first to begin, and the first to end."""
+    before, inside, leave = dict(matplotlib.rcParams), threading.Event(), threading.Event()
+
+    def other() -> None:
+        inside.set()
+        with applied(THEMES["dark"]):
+            leave.wait(60)
+
+    thread = threading.Thread(target=other)
+    with applied(THEMES["paper"]):
+        thread.start()
+        assert inside.wait(60)
+        with applied(THEMES["slide"]):  # a figure within a figure
+            assert matplotlib.rcParams["font.size"] == THEMES["slide"].medium
+        time.sleep(0.1)  # so that the other thread would be inside, if it could
+    leave.set()
+    thread.join(60)
+    assert dict(matplotlib.rcParams) == before
