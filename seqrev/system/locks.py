@@ -5,6 +5,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,6 +37,7 @@ else:
 
 
 NOT_SUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}  # of file systems without locks
+TRIES, BETWEEN_TRIES = 10, 0.02  # the latter in seconds
 # Windows has neither flag, nor a FIFO that would block for ever.
 SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -75,6 +77,10 @@ def _open(path: Path, flags: int, shared: bool) -> tuple[int, bool]:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     handle = os.open(path, flags | SAFELY, 0o666)
     try:
+        for _ in range(0 if shared else TRIES):  # one who only looks has it for a moment
+            if _take(handle, shared):
+                return handle, True
+            time.sleep(BETWEEN_TRIES)
         return handle, _take(handle, shared)
     except BaseException:
         os.close(handle)

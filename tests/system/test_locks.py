@@ -49,6 +49,15 @@ def test_one_has_the_lock(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
+def test_who_only_looks_is_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look takes the lock, too, for a moment."""
+    with (tmp_path / ".lock").open("w") as looking:
+        FLOCK(looking, fcntl.LOCK_SH)
+        monkeypatch.setattr("time.sleep", lambda seconds: FLOCK(looking, fcntl.LOCK_UN))
+        with lock(tmp_path / ".lock") as free:
+            assert free
+
+
 def test_to_look_makes_no_file(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / ".lock")
     assert not is_locked(tmp_path / "none" / ".lock")
