@@ -15,7 +15,6 @@ from seqrev.system.text import printable
 
 ThemeName = Literal["paper", "slide", "dark"]
 PALETTE = "viridis"  # of every heatmap: figures, pages and the terminal; perceptually uniform, safe for the colour-blind
-HIGHLIGHT_COLOUR = "#D55E00"  # the selected row of a page
 MARKERS = "osD^vPX*"  # one more than colours: a pair of them comes back after 56 curves
 SMALL, MEDIUM, LARGE = 8.0, 9.0, 11.0  # points: tick labels; labels of axes and captions; titles
 MAX_LINE = 120  # characters in a line of a label
