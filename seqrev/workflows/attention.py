@@ -1,7 +1,7 @@
 """``seqrev attention``: draw where a model looks, how that was learned, and what its heads do."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -174,20 +174,12 @@ def save_over_time(history: History, run: Run, view: View = View(), out: Path | 
     return path
 
 
-@contextmanager
-def picture_path(run: Run | None, out: Path | None, suffix: str) -> Iterator[Path]:
+def picture_path(run: Run | None, out: Path | None, suffix: str) -> AbstractContextManager[Path]:
     """``out``, or the next number in the run's ``attention`` folder, which is free again if nothing was written."""
-    if out is not None or run is None:
-        assert out is not None
-        yield out
-        return
-    path = run.numbered("attention", suffix)
-    try:
-        yield path
-    except BaseException:
-        with suppress(OSError):
-            path.unlink()
-        raise
+    if out is not None:
+        return nullcontext(out)
+    assert run is not None  # one of them is there: ``look`` refuses a model that comes from no run
+    return run.output("attention", suffix)
 
 
 def report(model: Reverser) -> HeadReport:

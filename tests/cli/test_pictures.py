@@ -195,12 +195,13 @@ def test_runs_are_listed_before_the_error(cli: Cli, unable: str) -> None:
     assert "done" in result.out
 
 
+@pytest.mark.parametrize("option", [(), ("--influence",), ("--lens",)])
 def test_a_stop_while_a_picture_is_drawn_leaves_no_empty_file(
-    cli: Cli, own_run: Run, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, own_run: Run, monkeypatch: pytest.MonkeyPatch, option: tuple[str, ...]
 ) -> None:
     def stop(*_: object, **__: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(figures.ThemedFigure, "savefig", stop)
-    assert cli("attention", "4", "2", "1").code == 130
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", stop)
+    assert cli("attention", *option, "4", "2", "1").code == 130
     assert list((own_run.path / "attention").iterdir()) == []
