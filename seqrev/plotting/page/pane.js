@@ -141,7 +141,7 @@ class Pane {
     if (short || kind !== "cross") return said
     const {values, columns} = this.recording.grid(kind, layer, head)
     const row = values.subarray((this.step - 1) * columns, this.step * columns)
-    const most = row.indexOf(Math.max(...row))
+    const most = row.indexOf(largest(row))
     return `${said}, looks most at ${source[most]}, position ${most}`
   }
 }

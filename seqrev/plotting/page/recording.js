@@ -97,7 +97,7 @@ function alignmentScore(grid, aligned, shown) {
   for (let row = 0; row < rows; row++) {
     const weights = grid.values.subarray(row * grid.columns, (row + 1) * grid.columns)
     mass += weights[aligned[row] + 1] / rows
-    hit += (weights.indexOf(Math.max(...weights)) === aligned[row] + 1) / rows
+    hit += (weights.indexOf(largest(weights)) === aligned[row] + 1) / rows
   }
   return {mass, hit}
 }

@@ -34,16 +34,21 @@ function dot(one, other) {
   return sum
 }
 
+/** The largest of any number of values; `Math.max` takes no more arguments than there is room for on the stack. */
+function largest(values) {
+  return values.reduce((most, value) => Math.max(most, value), -Infinity)
+}
+
 /** Numbers that sum to one, in proportion to their exponentials. */
 function softmax(scores) {
-  const largest = Math.max(...scores)
-  const exponentials = Float64Array.from(scores, (score) => Math.exp(score - largest))
+  const most = largest(scores)
+  const exponentials = Float64Array.from(scores, (score) => Math.exp(score - most))
   const sum = exponentials.reduce((total, value) => total + value, 0)
   return exponentials.map((value) => value / sum)
 }
 
 /** `log Σ exp` of a few numbers. */
 function logSumExp(values) {
-  const largest = Math.max(...values)
-  return largest + Math.log(values.reduce((sum, value) => sum + Math.exp(value - largest), 0))
+  const most = largest(values)
+  return most + Math.log(values.reduce((sum, value) => sum + Math.exp(value - most), 0))
 }

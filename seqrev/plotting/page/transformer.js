@@ -98,7 +98,7 @@ class Transformer {
     while (ids.length <= most && ids.at(-1) !== EOS) {
       const step = this.decode(ids.at(-1), cache)
       const allowed = step.logits.map((logit, id) => (id === PAD || id === BOS ? -Infinity : logit))
-      ids.push(allowed.indexOf(Math.max(...allowed)))
+      ids.push(allowed.indexOf(largest(allowed)))
       steps.push(step)
     }
     return {ids: ids.slice(1), finished: ids.at(-1) === EOS, steps, encoder: memory.weights}

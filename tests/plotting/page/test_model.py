@@ -73,6 +73,14 @@ def test_every_combination_of_what_the_page_computes(show: Open, source_from: st
         assert_same(show(page_of(model, [4, 2, 1])), model, [[4, 2, 1], [6, 6, 0, 1, 5, 2, 3, 3]])
 
 
+def test_an_alphabet_may_have_more_symbols_than_a_function_takes_arguments(show: Open) -> None:
+    config = ModelConfig(d_model=4, heads=2, encoder_layers=1, decoder_layers=1, d_ff=4, tie_embeddings=True)
+    model = random_model(config, symbols=200_000)
+    (answer,) = decode(model, [[4, 199_999]])
+    expected = [*map(str, answer.output), *["<EOS>"] * answer.finished]
+    assert show(page_of(model, [4, 2])).run(ANSWERS, [[4, 199_999]]) == [expected]
+
+
 def test_the_shipped_model_answers_a_thousand_sequences_alike(show: Open, pretrained: Reverser) -> None:
     rows = [list(map(int, row)) for row in load_split(pretrained_run(ROOT).data, "test", pretrained.config)]
     assert len(rows) == 1_000
