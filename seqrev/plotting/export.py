@@ -4,6 +4,7 @@ All ``save_*`` raise ``UsageError`` for a suffix that is not theirs and ``InputE
 """
 
 import io
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from seqrev.system.files import atomic_write
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMATS = ("png", "svg", "pdf")
+FORMATS, ARRAYS = ("png", "svg", "pdf"), ("npz",)
 FIGURE_DPI, ANIMATION_DPI = 160, 100  # pixels per inch
 _NO_DATE: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}  # the same bytes every time
 
@@ -48,7 +49,9 @@ def check_format(path: Path, formats: Sequence[str] = FORMATS) -> str:
     """
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in formats:
-        raise UsageError(f"{path} must end in {', '.join('.' + name for name in formats)}.", f"map.{formats[0]}")
+        option = "--arrays" if formats == ARRAYS else "--out"
+        hint = shlex.join((option, f"{path.parent / path.stem}.{formats[0]}"))
+        raise UsageError(f"{path} must end in {', '.join('.' + name for name in formats)}.", hint)
     return suffix
 
 
@@ -73,7 +76,7 @@ def save_animation(figures: Iterable["Figure"], path: Path, seconds: float = 0.6
 
 def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
     """Write named arrays to a compressed ``.npz``."""
-    check_format(path, ("npz",))
+    check_format(path, ARRAYS)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     _write(path, buffer.getvalue())

@@ -16,6 +16,7 @@ from seqrev.interpret.attention_kinds import Kind, check_layer_and_head
 from seqrev.interpret.heads import HeadReport, report_heads
 from seqrev.interpret.snapshots import AttentionSnapshot, load_snapshots
 from seqrev.plotting.export import (
+    ARRAYS,
     FORMATS,
     check_format,
     picture_errors,
@@ -82,7 +83,7 @@ def look(
     else:
         run_of(model)
     if arrays is not None:
-        check_format(arrays, ("npz",))
+        check_format(arrays, ARRAYS)
     return model.attention(held_out_example(model) if sequence is None else sequence, beam)
 
 

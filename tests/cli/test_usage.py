@@ -142,6 +142,24 @@ def test_a_command_with_what_a_user_chose_in_it_is_made_in_one_place(path: Path)
     assert [text for text in made if any(f"seqrev {command} " in text for command in COMMANDS) and "{}" in text] == []
 
 
+@pytest.mark.usefixtures("own_run")
+@pytest.mark.parametrize(
+    ("typed", "suffixes"),
+    [
+        (("attention", "4", "2", "--out", "my/map.{}"), ("foo", "png")),
+        (("attention", "--over-time", "--out", "map.{}"), ("html", "gif")),
+        (("attention", "4", "2", "--out", "map.png", "--arrays", "maps.{}"), ("npy", "npz")),
+        (("evaluate", "--lengths", "2", "--out", "of mine.{}"), ("txt", "json")),
+        (("runs", "--out", "losses.{}"), ("jpg", "png")),
+    ],
+)
+def test_for_a_suffix_that_is_none_the_same_command_is_offered_with_another(
+    cli: Cli, typed: tuple[str, ...], suffixes: tuple[str, str]
+) -> None:
+    wrong, other = ([word.format(suffix) for word in typed] for suffix in suffixes)
+    assert offered(cli(*wrong)) == other
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_command_that_is_a_hint_has_nothing_behind_it(path: Path) -> None:
     """A shell would take words of advice for arguments."""
