@@ -61,7 +61,8 @@ class SeenAttention(Attention):
     ) -> "Page":
         """A page in which the model lives, HTML that needs no network; it begins with this sequence, kind, layer and head.
 
-        After a beam search, which a page does not have, it shows the maps of this answer only. ``on_warning`` is told of
+        After a beam search, which a page does not have, it shows the maps of this answer only, and so it does where
+        ``ablate`` or a hook changed the model. ``on_warning`` is told of
         stages of the training that are damaged; the page does without them.
 
         Raises:

@@ -25,6 +25,7 @@ from seqrev.inference.evaluation import Evaluation, Protocol, evaluate
 from seqrev.inference.search import Hypothesis, decode
 from seqrev.interpret.ablation import How, ablate
 from seqrev.interpret.attention import record_attention
+from seqrev.model.attention import has_hooks
 from seqrev.model.transformer import Transformer
 from seqrev.model.weights import load_weights, new_model, weight_shapes
 from seqrev.runs.checkpoints import Checkpoint, best_first, largest_file
@@ -115,7 +116,8 @@ class Reverser:
         (source,) = self._sources([sequence])
         with limit_threads(self.config.train.threads):
             seen = record_attention(self.model, source, beam)
-        stages = self.stages if beam == 1 else no_stages
+        as_it_is = not any(map(has_hooks, self.model.modules()))  # else its weights would give another answer
+        stages = self.stages if beam == 1 and as_it_is else no_stages
         return SeenAttention(**vars(seen), name=str(self.run or "a model"), stages=stages)
 
     def stages(self, on_warning: Callable[[str], None] = warnings.warn) -> "list[Stage]":

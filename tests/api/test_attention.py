@@ -64,6 +64,15 @@ def test_the_page_is_text_that_says_so_and_is_shown_in_a_frame(seen: SeenAttenti
         page.save(tmp_path / "nowhere" / "map.html")
 
 
+def test_a_page_of_a_model_that_was_changed_has_the_maps_of_its_answer(trained_run: Run) -> None:
+    """The model as it is would give another answer, also after the end of the change."""
+    model = load(trained_run, "cpu")
+    with model.ablate("cross.1.1"):
+        changed = model.attention([4, 2, 1])
+    assert '"recorded":' in changed.page()
+    assert '"stages":' in model.attention([4, 2, 1]).page()
+
+
 def test_the_frame_holds_the_page_and_cannot_be_left() -> None:
     shown = Page('<p title="a">x</p>')._repr_html_()
     assert shown.startswith('<iframe srcdoc="&lt;p title=&quot;a&quot;&gt;x&lt;/p&gt;" ')
