@@ -52,7 +52,7 @@ ROTATE = [
     "model.encoder_layers=0",
     "model.query_dropout=0.2",
     "train.target_noise=0",
-    "train.lr=0.002",
+    "train.lr=0.003",
     "train.noise_warmup_steps=300",
     "train.steps=3000",
 ]
