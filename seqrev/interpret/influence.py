@@ -51,10 +51,10 @@ def correlation(picture: Picture, effect: Picture) -> float:
     """Pearson's correlation of the cells of a picture with those of an influence: 1 is a picture of the causes.
 
     0 where all cells of the picture are equal, which tells nothing; NaN where those of the influence are, so that there is
-    nothing to tell: no cell is a thousandth of probability from the mean.
+    nothing to tell: no cell is a hundredth of probability from the mean.
     """
     one, other = (values - values.mean() for values in (picture.astype(np.float64), effect.astype(np.float64)))
-    if np.abs(other).max(initial=0.0) < 1e-3:
+    if np.abs(other).max(initial=0.0) < 0.01:
         return float("nan")
     length = np.sqrt((one**2).sum() * (other**2).sum())
     return float((one * other).sum() / length) if np.abs(one).max() > 1e-12 else 0.0
