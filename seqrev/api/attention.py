@@ -2,34 +2,39 @@
 
 import html
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seqrev.api.causes import SeenInfluence, SeenResidual
+from seqrev.errors import UsageError
 from seqrev.interpret.attention import Attention
 from seqrev.interpret.attention_kinds import Kind
+from seqrev.interpret.influence import influence
+from seqrev.interpret.residual import read_residual
+from seqrev.system.threads import limit_threads
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from seqrev.plotting.page import Stage
+    from seqrev.api.reverser import Reverser
     from seqrev.plotting.style import Theme, ThemeName
-
-
-def no_stages(_on_warning: Callable[[str], None]) -> "Sequence[Stage]":
-    """No weights: the page has the maps of one sequence."""
-    return ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SeenAttention(Attention):
     """The answer of a model to one sequence, and where every layer and head looked; a notebook shows the picture."""
 
-    name: str = "a model"
-    """Of the model, in titles."""
-    stages: "Callable[[Callable[[str], None]], Sequence[Stage]]" = no_stages
-    """Gives a page the weights that answer in it."""
+    reverser: "Reverser | None" = None
+    """That answered."""
+    can_answer_again: bool = False
+    """Whether its weights alone, in a page, give this answer."""
+
+    @property
+    def name(self) -> str:
+        """Of the model, in titles."""
+        return "a model" if self.reverser is None else self.reverser.name
 
     def plot(
         self,
@@ -62,15 +67,37 @@ class SeenAttention(Attention):
         """A page in which the model lives, HTML that needs no network; it begins with this sequence, kind, layer and head.
 
         After a beam search, which a page does not have, it shows the maps of this answer only, and so it does where
-        ``ablate`` or a hook changed the model. ``on_warning`` is told of
-        stages of the training that are damaged; the page does without them.
+        ``ablate`` or a hook changed the model. ``on_warning`` is told of stages of the training that are damaged; the page
+        does without them.
 
         Raises:
             UsageError: there is no such kind, layer or head; or there is too much for a page.
         """
         from seqrev.plotting.attention import draw_page
 
-        return Page(draw_page(self, self.name, self.stages(on_warning), kind, layer, head))
+        stages = self.reverser.stages(on_warning) if self.reverser and self.can_answer_again else ()
+        return Page(draw_page(self, self.name, stages, kind, layer, head))
+
+    def influence(self) -> SeenInfluence:
+        """Change every symbol of the source, and see which tokens of this answer that changes.
+
+        Raises:
+            UsageError: there is no other symbol, or too much to try.
+        """
+        reverser = self._answered()
+        with limit_threads(reverser.config.train.threads):
+            return SeenInfluence(**vars(influence(reverser.model, self)), name=self.name)
+
+    def residual(self) -> SeenResidual:
+        """What the residual stream of the decoder says at every layer, and what each part adds to the logits."""
+        reverser = self._answered()
+        with limit_threads(reverser.config.train.threads):
+            return SeenResidual(**vars(read_residual(reverser.model, self)), name=self.name)
+
+    def _answered(self) -> "Reverser":
+        if self.reverser is None:
+            raise UsageError("The model that answered is not known.", "seqrev.load(…).attention(…)")
+        return self.reverser
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         from seqrev.plotting.figures import notebook_png

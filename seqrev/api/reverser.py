@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqrev.api.attention import SeenAttention, no_stages
+from seqrev.api.attention import SeenAttention
+from seqrev.api.causes import SeenPatching, SeenPathPatching
 from seqrev.api.history import as_table
 from seqrev.api.symbols import Symbols, as_lists
 from seqrev.config import Config
@@ -25,6 +26,7 @@ from seqrev.inference.evaluation import Evaluation, Protocol, evaluate
 from seqrev.inference.search import Hypothesis, decode
 from seqrev.interpret.ablation import How, ablate
 from seqrev.interpret.attention import record_attention
+from seqrev.interpret.patching import patch, path_patch
 from seqrev.model.attention import has_hooks
 from seqrev.model.transformer import Transformer
 from seqrev.model.weights import load_weights, new_model, weight_shapes
@@ -82,6 +84,11 @@ class Reverser:
         return f"<Reverser: {origin}; {task.symbols} symbols, trained on lengths {task.min_length} to {task.max_length}>"
 
     @property
+    def name(self) -> str:
+        """In titles."""
+        return str(self.run or "a model")
+
+    @property
     def longest_source(self) -> int:
         """Symbols in the longest sequence that the model takes."""
         return self.model.longest_source
@@ -117,8 +124,7 @@ class Reverser:
         with limit_threads(self.config.train.threads):
             seen = record_attention(self.model, source, beam)
         as_it_is = not any(map(has_hooks, self.model.modules()))  # else its weights would give another answer
-        stages = self.stages if beam == 1 and as_it_is else no_stages
-        return SeenAttention(**vars(seen), name=str(self.run or "a model"), stages=stages)
+        return SeenAttention(**vars(seen), reverser=self, can_answer_again=beam == 1 and as_it_is)
 
     def stages(self, on_warning: Callable[[str], None] = warnings.warn) -> "list[Stage]":
         """The weights that its training kept on its way, and at last its own: what a page computes with.
@@ -149,15 +155,36 @@ class Reverser:
 
         A head is named by its kind (``cross``, ``encoder`` or ``decoder``), its layer and its number, from 1;
         ``seqrev.interpret.interventions`` lists the other points. What ``how`` and ``seed`` do is said by
-        ``seqrev.interpret.ablation.ablate``; ``mean`` and ``resample`` look at ``sequences``. All who use this model
+        ``seqrev.interpret.ablation.ablate``; ``mean`` and ``resample`` look at ``sequences``
+        (None: the test split). All who use this model
         meanwhile, other threads among them, answer without them, too.
 
         Raises:
             UsageError: there is no such point.
         """
-        sources = None if sequences is None else self._sources(sequences)
-        with ablate(self.model, points, how, sources, seed):
+        looked_at = None if how == "zero" else self._held_out() if sequences is None else self._sources(sequences)
+        with ablate(self.model, points, how, looked_at, seed):
             yield self
+
+    def patch(self, clean: Symbols, corrupt: Symbols) -> SeenPatching:
+        """Put every activation of the run over ``clean`` into that over ``corrupt``, and see what comes back.
+
+        Raises:
+            UsageError: also where both are answered alike.
+        """
+        one, other = self._sources([clean, corrupt])
+        with limit_threads(self.config.train.threads):
+            return SeenPatching(**vars(patch(self.model, one, other)), name=self.name)
+
+    def path_patch(self, clean: Symbols, corrupt: Symbols, sender: str) -> SeenPathPatching:
+        """Let later heads, one input after the other, know of one head (``cross.1.1``) of the run over ``clean``.
+
+        Raises:
+            UsageError: as ``patch``, or there is no such head.
+        """
+        one, other = self._sources([clean, corrupt])
+        with limit_threads(self.config.train.threads):
+            return SeenPathPatching(**vars(path_patch(self.model, one, other, sender)), name=self.name)
 
     @property
     def history(self) -> Any:
@@ -179,7 +206,7 @@ class Reverser:
         rows = self._rows()
         if not rows:
             raise InputError("Nothing is known of the training of this model.", 'seqrev.load("runs/001")')
-        title = f"Training of {self.run or 'a model'}"
+        title = f"Training of {self.name}"
         return training_curves(rows, title, alignment_name(self.config.task.rule), theme=theme)
 
     def save(self, runs_dir: str | Path | None = None) -> Run:
