@@ -121,5 +121,6 @@ class Page(str):
         return Path(path)
 
     def _repr_html_(self) -> str:
-        """In a frame of its own, where neither its style nor its script meets those of the notebook."""
-        return f'<iframe srcdoc="{html.escape(self)}" style="width: 100%; height: 46em; border: 0"></iframe>'
+        """In a frame of its own, out of whose sandbox its script cannot reach the notebook."""
+        frame = 'sandbox="allow-scripts allow-forms" style="width: 100%; height: 46em; border: 0"'
+        return f'<iframe srcdoc="{html.escape(self)}" {frame}></iframe>'
