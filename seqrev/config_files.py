@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seqrev.errors import InputError, UsageError
+from seqrev.errors import InputError, UsageError, command_line
 from seqrev.system.files import is_file, is_folder, read_regular
 from seqrev.system.safe_yaml import LARGEST_TEXT, parse_yaml
 from seqrev.system.text import shorten
@@ -36,12 +36,13 @@ def read_tree(path: Path, names: Sequence[str] = (), *, follow: bool = True, ali
         UsageError: it holds something else.
     """
     expected = f"a YAML file, or one of {', '.join(names)}," if names else "a YAML file"
+    hint = command_line("sweep", SWEEPS[0]) if names is SWEEPS else ""
     try:
-        tree = parse_yaml(read_regular(path, LARGEST_TEXT, expected, follow=follow).decode(), aliases)
+        tree = parse_yaml(read_regular(path, LARGEST_TEXT, expected, hint=hint, follow=follow).decode(), aliases)
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not text; a YAML file was expected.") from None
+        raise InputError(f"{path} is not text; a YAML file was expected.", hint) from None
     except ValueError as error:
-        raise InputError(f"{path} {error}.") from None
+        raise InputError(f"{path} {error}.", hint) from None
     if tree is None:
         return {}
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):

@@ -140,7 +140,7 @@ class Reverser:
             earlier = load_stages(self.run.snapshots, shapes, problems)
             stages = [Stage(f"step {number}", weights) for number, weights in earlier.items() if number < step]
             if problems:
-                on_warning(f"Warning: {' '.join(problems)} The page does without.")
+                on_warning(f"{' '.join(problems)} The page does without.")
         weights = {name: tensor.float().numpy(force=True) for name, tensor in self.model.state_dict().items()}
         return [*stages, Stage(name, weights)]
 
@@ -210,11 +210,14 @@ class Reverser:
         return training_curves(rows, title, alignment_name(self.config.task.rule), theme=theme)
 
     def save(self, runs_dir: str | Path | None = None) -> Run:
-        """The run that it is in; if it is in none yet, a new one, as ``Trainer.save`` writes it.
+        """The run that it is in; if it is in none yet, a new one in ``runs_dir``, as ``Trainer.save`` writes it.
 
         Raises:
-            UsageError: it does not come from a training, or the trainer has gone on since; and as ``Trainer.save``.
+            UsageError: it is in a run elsewhere, it does not come from a training, or the trainer has gone on since; and as
+                ``Trainer.save``.
         """
+        if self.run is not None and runs_dir is not None and self.run.path.parent.resolve() != Path(runs_dir).resolve():
+            raise UsageError(f"This model is in {self.run} already; a run is not copied.", f'seqrev.load("{self.run}")')
         if self.run is None:
             if self.trainer is None:
                 raise UsageError("This model does not come from a training, whose run could be saved.", "trainer.save()")

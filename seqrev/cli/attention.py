@@ -114,7 +114,9 @@ def command(
         _print_map(console, attention, view, ascii_)
     found = _print_scores(console, attention, model, view)
     with console.picture(found):
-        found["out"] = str(workflow.save(attention, model.run, view, out, arrays, console.note))
+        found["out"] = str(
+            workflow.save(attention, model.run, view, out, arrays, lambda text: console.note(f"Warning: {text}"))
+        )
 
 
 def _refuse(over_time: bool, report: bool, of_one_map: dict[str, object], of_a_picture: dict[str, object]) -> None:

@@ -66,6 +66,6 @@ def check(number: int, answer: Any = ...) -> Verdict:
 
 
 def _exercise(number: int) -> Exercise:
-    if number not in range(1, len(EXERCISES) + 1):
+    if not isinstance(number, int) or number not in range(1, len(EXERCISES) + 1):
         raise UsageError(f"There is no exercise {number}: they are 1 to {len(EXERCISES)}.", "exercises.show()")
     return EXERCISES[number - 1]

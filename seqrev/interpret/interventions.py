@@ -114,7 +114,7 @@ def check_points(config: ModelConfig, names: Collection[str]) -> None:
     known = points(config)
     for name in names:
         if name not in known:
-            near = get_close_matches(name, known, 3, cutoff=0.5) or ["cross.1", "cross.1.1", "residual.decoder.1"]
+            near = get_close_matches(str(name), known, 3, cutoff=0.5) or ["cross.1", "cross.1.1", "residual.decoder.1"]
             heads = f"{config.encoder_layers} + {config.decoder_layers} layers of {config.heads} heads"
             raise UsageError(
                 f"{shorten(name)} is no point of this model, which has {heads}; {', '.join(near)} are some.",

@@ -169,9 +169,9 @@ def open_regular(path: Path, expected: str = "a file", hint: str = "", follow: b
         raise InputError(f"{path} cannot be read: {error.strerror or error}.", hint) from None
 
 
-def read_regular(path: Path, largest: int, expected: str = "a file", follow: bool = True) -> bytes:
+def read_regular(path: Path, largest: int, expected: str = "a file", *, hint: str = "", follow: bool = True) -> bytes:
     """The content of a file of at most ``largest`` bytes; raise ``InputError`` for others, and as ``open_regular`` does."""
-    with open_regular(path, expected, follow=follow) as file:
+    with open_regular(path, expected, hint, follow=follow) as file:
         if os.fstat(file.fileno()).st_size <= largest:
             content = file.read(largest + 1)
             if len(content) <= largest:

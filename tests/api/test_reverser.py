@@ -201,9 +201,7 @@ def test_ablated_heads_are_missing_in_every_call_until_the_end(trained_run: Run)
         assert model.evaluate(rows) == whole
 
 
-@pytest.mark.parametrize(
-    "head", ["cross.2.1", "cross.1.3", "cross.1.0", "cross.1", "cros.1.1", "cross.1.1.1", "", 3, "cross.1.²"]
-)
+@pytest.mark.parametrize("head", ["cross.2.1", "cross.1.3", "cross.1.0", "cros.1.1", "cross.1.1.1", "", 3, "cross.1.²"])
 def test_a_head_that_is_not_there_is_refused_and_nothing_stays_changed(trained_run: Run, head: Any) -> None:
     model = load(trained_run, "cpu")
     before = {name: value.clone() for name, value in model.model.state_dict().items()}
@@ -256,7 +254,10 @@ def test_without_sequences_it_is_evaluated_on_the_test_split(trained_run: Run, t
 
 
 def test_a_loaded_model_is_saved_already(trained_run: Run) -> None:
-    assert load(trained_run, "cpu").save() is trained_run
+    model = load(trained_run, "cpu")
+    assert model.save() is model.save(trained_run.path.parent) is trained_run
+    with pytest.raises(UsageError, match="a run is not copied"):
+        model.save(trained_run.path)
 
 
 def test_the_best_checkpoint_is_loaded_and_not_the_newest(own_run: Run) -> None:

@@ -131,7 +131,9 @@ def test_what_cannot_be_done_is_refused_before_anything_is_trained(
 def test_what_is_not_a_file_of_a_sweep_is_refused(cli: Cli, name: str, content: bytes | None) -> None:
     if content is not None:
         Path(name).write_bytes(content)
-    assert_refused(cli("sweep", name), 3, name)
+    result = cli("sweep", name)
+    assert_refused(result, 3, name)
+    assert result.err.endswith("Try: seqrev sweep ablation\n")
 
 
 def test_the_command_is_one_of_the_program(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 def test_a_signal_saves_a_checkpoint_and_says_how_to_continue(
     cli: Cli, tmp_path: Path, signum: signal.Signals, code: int, flag: tuple[str, ...]
 ) -> None:
-    overrides = tiny("train.steps=400", "train.validate_every=40", "data.train=200")
+    overrides = tiny("train.steps=1200", "train.validate_every=40", "data.train=200")
     process = subprocess.Popen(
         [sys.executable, "-m", "seqrev", "train", *overrides, *flag],
         cwd=tmp_path,
@@ -52,7 +52,7 @@ def test_a_signal_saves_a_checkpoint_and_says_how_to_continue(
     run = Run(tmp_path / "runs" / "001")
     step = run.record.read()["step"]
     assert run.record.read()["status"] == "interrupted"
-    assert 40 <= step < 400
+    assert 40 <= step < 1200
     newest = newest_first(run.checkpoints)[0]
     assert newest.step == step
     assert load_all(run, -1)
@@ -61,13 +61,13 @@ def test_a_signal_saves_a_checkpoint_and_says_how_to_continue(
         assert json.loads(err.splitlines()[-1])["error"]["hint"] == "seqrev train --run runs/001"
     else:
         assert err.splitlines()[-2:] == [
-            f"Stopped at step {step} of 400; nothing is lost.",
+            f"Stopped at step {step} of 1,200; nothing is lost.",
             "Continue: seqrev train --run runs/001",
         ]
     began = [row for row in history(run) if row["step"] <= step]
-    assert_document(cli("train", "--run", "runs/001", "--json"), "runs/001", 400)
+    assert_document(cli("train", "--run", "runs/001", "--json"), "runs/001", 1200)
     assert history(run)[: len(began)] == began
-    assert len([row for row in history(run) if row["event"] == "validation"]) == 10
+    assert len([row for row in history(run) if row["event"] == "validation"]) == 30
 
 
 def test_a_training_that_is_continued_by_command_ends_as_one_that_was_not_stopped(

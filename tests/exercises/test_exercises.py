@@ -246,3 +246,8 @@ def test_a_check_changes_nothing() -> None:
         exercises.check(number, case.right[0])
     assert torch.equal(torch.get_rng_state(), before)
     assert seqrev.load("pretrained").reverse([4, 8, 2, 9]) == [9, 2, 8, 4]
+
+
+def test_a_number_that_is_no_whole_one_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"There is no exercise 1\.0"):
+        exercises.check(1.0, 46)  # type: ignore[arg-type]
