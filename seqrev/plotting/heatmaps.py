@@ -174,13 +174,16 @@ def _draw_guide(axes: Axes, large: LabelledMap, theme: Theme) -> None:
     longest = max(large.weights.shape)
     dense = longest > 100
     beside, linewidth = (0.5 + longest / 80, 0.4) if dense else (0.5, 0.8)
-    columns = np.repeat(large.guide, 2) + large.columns.first
-    edges = np.repeat(np.arange(len(large.guide) + 1), 2)[1:-1] + large.rows.first - 0.5
-    outline = np.concatenate((np.stack((columns - beside, edges), 1), np.stack((columns + beside, edges), 1)[::-1]))
     colour, rim = theme.frame
-    frame = Polygon(outline, fill=False, edgecolor=colour, linewidth=linewidth * theme.scale, clip_on=dense, zorder=3)
-    frame.set_path_effects([withStroke(linewidth=3 * linewidth * theme.scale, foreground=rim)])
-    axes.add_artist(frame)
+    guide = np.array(large.guide)
+    apart = np.flatnonzero(np.abs(np.diff(guide)) > 1) + 1  # rows whose frame does not touch that of the row above
+    for first, rows in zip((0, *apart), np.split(guide, apart), strict=True):
+        columns = np.repeat(rows, 2) + large.columns.first
+        edges = np.repeat(np.arange(len(rows) + 1), 2)[1:-1] + large.rows.first + first - 0.5
+        outline = np.concatenate((np.stack((columns - beside, edges), 1), np.stack((columns + beside, edges), 1)[::-1]))
+        frame = Polygon(outline, fill=False, edgecolor=colour, linewidth=linewidth * theme.scale, clip_on=dense, zorder=3)
+        frame.set_path_effects([withStroke(linewidth=3 * linewidth * theme.scale, foreground=rim)])
+        axes.add_artist(frame)
 
 
 def _draw_grid(axes: Axes, grid: Map, first_layer: int, size: tuple[float, float], theme: Theme) -> None:

@@ -143,12 +143,20 @@ def test_cells_are_squares(length: int, layers: int, heads: int) -> None:
 
 
 def test_the_guide_frames_the_cells_of_the_alignment() -> None:
-    (frame,) = attention_figure(known((3, 1)), ["title"]).axes[0].patches
+    (frame,) = attention_figure(known((3, 2)), ["title"]).axes[0].patches
     assert isinstance(frame, Polygon)
-    left = [[2.5, 0.5], [2.5, 1.5], [0.5, 1.5], [0.5, 2.5]]
-    right = [[3.5, 0.5], [3.5, 1.5], [1.5, 1.5], [1.5, 2.5]]
+    left = [[2.5, 0.5], [2.5, 1.5], [1.5, 1.5], [1.5, 2.5]]
+    right = [[3.5, 0.5], [3.5, 1.5], [2.5, 1.5], [2.5, 2.5]]
     assert frame.get_xy().tolist() == [*left, *right[::-1], left[0]]
     assert not attention_figure(known(), ["title"]).axes[0].patches
+
+
+def test_frames_that_do_not_touch_are_not_joined_by_lines() -> None:
+    upper, lower = attention_figure(known((3, 1)), ["title"]).axes[0].patches
+    assert isinstance(upper, Polygon)
+    assert isinstance(lower, Polygon)
+    assert upper.get_xy().tolist() == [[2.5, 0.5], [2.5, 1.5], [3.5, 1.5], [3.5, 0.5], [2.5, 0.5]]
+    assert lower.get_xy().tolist() == [[0.5, 1.5], [0.5, 2.5], [1.5, 2.5], [1.5, 1.5], [0.5, 1.5]]
 
 
 def case(length: int, layers: int, heads: int, symbols: int = 10, name: str = "runs/001") -> Figure:
