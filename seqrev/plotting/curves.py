@@ -81,7 +81,8 @@ def compare_trainings(runs: Mapping[str, Sequence[_Row]], title: str, *, theme: 
             colour, marker = _look(names.index(name), theme)
             smooth = _smooth(values) if label == "training loss" else values
             often = max(1, len(steps) // 12)
-            axes.plot(steps, smooth, color=colour, marker=marker, markevery=often, label=escape_mathtext(name, 59))
+            look: dict[str, Any] = {"color": colour, "marker": marker, "markevery": often, "clip_on": False}
+            axes.plot(steps, smooth, label=escape_mathtext(name, 59), **look)
     handles = {line.get_label(): line for axes in panels.values() for line in axes.get_lines()}
     figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=columns)
     return figure

@@ -122,6 +122,8 @@ def test_several_trainings_are_in_one_picture_each_in_one_look() -> None:
     assert len(set(looks[0])) == 3
     assert looks[1] == looks[2] == looks[0][:2]
     assert train.get_yscale() == validation.get_yscale() == "log"
+    # At the last step, which is at the edge, there are whole markers:
+    assert not any(line.get_clip_on() for axes in figure.axes for line in axes.get_lines())
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["001", r"002 \$x\$", "003"]
     assert_apart(figure)
