@@ -67,5 +67,5 @@ def check(number: int, answer: Any = ...) -> Verdict:
 
 def _exercise(number: int) -> Exercise:
     if not isinstance(number, int) or number not in range(1, len(EXERCISES) + 1):
-        raise UsageError(f"There is no exercise {number}: they are 1 to {len(EXERCISES)}.", "exercises.show()")
+        raise UsageError(f"There is no exercise {number!r}: they are 1 to {len(EXERCISES)}.", "exercises.show()")
     return EXERCISES[number - 1]
