@@ -50,7 +50,7 @@ def check_format(path: Path, formats: Sequence[str] = FORMATS) -> str:
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in formats:
         option = "--arrays" if formats == ARRAYS else "--out"
-        hint = shlex.join((option, f"{path.parent / path.stem}.{formats[0]}"))
+        hint = shlex.join((option, str(path.parent / f"{path.stem or 'map'}.{formats[0]}")))
         raise UsageError(f"{path} must end in {', '.join('.' + name for name in formats)}.", hint)
     return suffix
 

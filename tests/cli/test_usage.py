@@ -124,6 +124,24 @@ def test_what_was_stopped_goes_on_by_the_same_command(command: tuple[str, ...]) 
     assert next_line(command_line(*command), command, names) == f"seqrev {command[0]} --help"
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (("runs", "--out", "x"), ["runs", "--out", "x.png"]),
+        (("attention", "4", "--out=a b/it's.jpg"), ["attention", "4", "--out", "a b/it's.png"]),
+        (("attention", "4", "--out", "."), ["attention", "4", "--out", "map.png"]),
+        (("attention", "--arrays", "maps.npy", "4"), ["attention", "4", "--arrays", "maps.npz"]),
+        (("attention", "--over-time", "--out", "a.html"), ["attention", "--over-time", "--out", "a.gif"]),
+        (("evaluate", "--out", "mine.txt"), ["evaluate", "--out", "mine.json"]),
+    ],
+)
+@pytest.mark.usefixtures("own_run")
+def test_a_file_of_another_kind_is_offered_as_one_that_can_be_written(
+    cli: Cli, typed: tuple[str, ...], meant: list[str]
+) -> None:
+    assert offered(cli(*typed)) == meant
+
+
 def test_no_command_is_offered_that_has_just_failed(cli: Cli) -> None:
     """The usual hint after a missing file is to train with a configuration that is part of the package."""
     result = cli("train", "--config", "configs/small.yaml")
