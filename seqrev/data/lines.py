@@ -32,8 +32,9 @@ def read_sequences(path: Path, task: TaskConfig, longest: int = 10_000_000) -> S
         InputError: it cannot be read, or a target is missing; and as ``parse_lines`` raises them.
         UsageError: as ``parse_lines`` raises it.
     """
-    with open_regular(path, "a file with one sequence a line", "seqrev evaluate --split test") as file:
-        lines = list(parse_lines(file, str(path), task, longest))
+    hint = "seqrev evaluate --split test"
+    with open_regular(path, "a file with one sequence a line", hint) as file:
+        lines = list(parse_lines(file, str(path), task, longest, hint))
     having = [line.target is not None for line in lines]
     if any(having) != all(having):
         number, has = having.index(not having[0]) + 1, {True: "a", False: "no"}
@@ -65,7 +66,7 @@ def parse_lines(file: BinaryIO, name: str, task: TaskConfig, longest: int, hint:
             else:
                 parsed = _parse_text(text, task.symbols, longest)
         except UnicodeDecodeError:
-            raise InputError(f"{name} is not text: line {number} is not UTF-8.") from None
+            raise InputError(f"{name} is not text: line {number} is not UTF-8.", hint) from None
         except UsageError as error:
             raise UsageError(f"Line {number}: {error}", error.hint) from None
         yield parsed

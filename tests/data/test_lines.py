@@ -89,8 +89,9 @@ def test_a_file_without_sequences_is_refused(tmp_path: Path, content: bytes | No
     path = tmp_path / "a.txt"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=says) as caught:
         read_sequences(path, TaskConfig())
+    assert caught.value.hint == "seqrev evaluate --split test"
     with pytest.raises(InputError, match="is a folder"):
         read_sequences(tmp_path, TaskConfig())
 
