@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from seqrev.cli.console import Console
 from seqrev.cli.options import Json, RunsDir, Theme
-from seqrev.cli.tables import align, fit, fits
+from seqrev.cli.tables import align, fit, fits, in_lines
 from seqrev.errors import SeqrevError, UsageError, command_line
 from seqrev.runs.folders import default_runs_dir
 
@@ -73,8 +73,8 @@ def _print(console: Console, found: "list[RunSummary]", fields: list[str]) -> No
     lines = align(columns | dict.fromkeys(headings, ""), [[*row, *cells] for row, cells in zip(rows, values, strict=True)])
     if not fits(lines):
         heading, *lines = fit(columns, rows, ["began"])
-        words = [" ".join(map("=".join, zip(fields, cells, strict=True))) for cells in values]
-        below = chain.from_iterable(zip(lines, (f"     {text}" for text in words), strict=False))
+        words = [[f"{field}={value}" for field, value in zip(fields, cells, strict=True)] for cells in values]
+        below = chain.from_iterable((line, *in_lines(text, "     ")) for line, text in zip(lines, words, strict=False))
         lines = [heading, *below, *lines[len(rows) :]]
     for line in lines:
         console.line(line)

@@ -41,6 +41,17 @@ def fits(lines: Iterable[str]) -> bool:
     return width is None or max(map(len, lines), default=0) <= width
 
 
+def in_lines(words: Iterable[str], indent: str) -> list[str]:
+    """Words in as many lines as they need in the terminal; none is broken."""
+    lines: list[str] = []
+    for word in words:
+        if lines and fits([f"{lines[-1]} {word}"]):
+            lines[-1] += f" {word}"
+        else:
+            lines.append(indent + word)
+    return lines
+
+
 def fit(columns: Mapping[str, str], rows: Iterable[Iterable[object]], drop: Sequence[str | Sequence[str]]) -> list[str]:
     """A table as ``align`` makes it, without as many columns as there is no room for, and a line that names these.
 
