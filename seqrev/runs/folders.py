@@ -17,16 +17,18 @@ from seqrev.system.files import (
     is_file,
     is_link,
     make_folder,
+    open_regular,
     remove_leftovers,
     storage_errors,
     sync_folder,
 )
-from seqrev.system.locks import is_locked, lock
+from seqrev.system.locks import SAFELY, is_locked, lock
 from seqrev.system.text import shorten
 
 FOLDERS = ("data", "checkpoints", "snapshots", "evaluation", "attention", "tensorboard")
 
 
+NUMBERS = ".numbers"  # in a folder of runs: those that were ever given to one
 PRETRAINED = "pretrained"  # the name of the run that is part of the package; ``make pretrained`` makes it
 
 
@@ -158,14 +160,26 @@ class Run:
 
 def _make_next(folder: Path, suffix: str, make: Callable[[Path], None]) -> Path:
     """Make ``001``, ``002``, …, the first after the highest number there is: of many processes, each gets its own."""
-    numbers = [int(path.stem) for path in folder.iterdir() if re.fullmatch(r"\d{3,9}", path.stem)]
-    number = max(numbers, default=0)
+    names = [path.stem for path in folder.iterdir()]
+    with suppress(InputError), open_regular(folder / NUMBERS, follow=False) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - 10_000))  # the latest are enough
+        names += file.read(10_000).decode(errors="replace").split()
+    number = max((int(name) for name in names if re.fullmatch("[0-9]{3,9}", name)), default=0)
     while True:
         number += 1
         path = folder / f"{number:03d}{suffix}"
         with suppress(FileExistsError):
             make(path)
             return path
+
+
+def _make_run_folder(path: Path) -> None:
+    """Write the number down, and make the folder: the number is not used again, whatever becomes of that."""
+    with suppress(OSError):  # somebody else made the file, and lets nobody write; or it is none
+        handle = os.open(path.parent / NUMBERS, os.O_WRONLY | os.O_APPEND | os.O_CREAT | SAFELY, 0o666)
+        with os.fdopen(handle, "wb") as file:
+            file.write(f"{path.name}\n".encode())
+    path.mkdir()
 
 
 def open_run(runs_dir: str | Path | None, config: Config) -> Run:
@@ -178,7 +192,7 @@ def open_run(runs_dir: str | Path | None, config: Config) -> Run:
     runs_dir = default_runs_dir() if runs_dir is None else Path(runs_dir)
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
-        run = Run(_make_next(runs_dir, "", Path.mkdir))
+        run = Run(_make_next(runs_dir, "", _make_run_folder))
     except OSError as error:
         problem = f"No run can be opened in {runs_dir}: {error.strerror}. A folder that can be written was expected."
         raise InputError(problem, "seqrev train --runs-dir FOLDER") from None

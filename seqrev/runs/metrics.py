@@ -8,6 +8,7 @@ from typing import Any
 
 from seqrev.errors import InputError
 from seqrev.system.files import atomic_open, open_regular, parse_json, read_lines, read_regular, storage_errors
+from seqrev.system.locks import check_held
 
 LONGEST_EVENT = 100_000  # bytes; two hundred are usual
 LARGEST = 1_000_000_000  # bytes of a file whose end is looked for
@@ -38,6 +39,7 @@ class MetricsWriter:
 
     def append(self, **values: Any) -> None:
         """Add one event."""
+        check_held(self._path)
         with storage_errors(self._path):
             self._file.write(_to_line(values))
 

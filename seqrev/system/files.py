@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from seqrev.errors import InputError, StorageError
+from seqrev.system.locks import check_held
 
 DEEPEST_JSON = 32  # levels; no file of a run has more than six
 JUNCTION = 0xA0000003  # how Windows marks a folder that leads elsewhere, as a link does
@@ -39,6 +40,7 @@ def atomic_write(path: Path, content: bytes) -> None:
 @contextmanager
 def atomic_open(path: Path) -> Iterator[BinaryIO]:
     """Like ``atomic_write``, piece by piece. After an error nothing is left behind, and an old file is unchanged."""
+    check_held(path)
     temporary = temporary_path(path)
     try:
         with storage_errors(path):
@@ -72,6 +74,7 @@ def remove_leftovers(folder: Path) -> None:
 
 def move(source: Path, target: Path) -> None:
     """Rename; a file that is at ``target`` is replaced. On Windows, wait two seconds for whoever has one of them open."""
+    check_held(target)
     for _ in range(100 if WINDOWS else 0):
         with suppress(PermissionError):
             source.replace(target)
@@ -96,6 +99,7 @@ def sync_folder(folder: Path) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make a folder that survives a power cut; an existing one is kept."""
+    check_held(folder)
     folder.mkdir(exist_ok=True)
     sync_folder(folder.parent)  # in any case: whoever made it may have been killed before this
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from seqrev.errors import InputError
+
 if sys.platform == "win32":
     import msvcrt
 
@@ -42,6 +44,9 @@ TRIES, BETWEEN_TRIES = 10, 0.02  # the latter in seconds
 SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
+_held: dict[int, dict[Path, os.stat_result]] = {}  # of each lock of this process, by handle: its folder and its file, then
+
+
 @contextmanager
 def lock(path: Path, shared: bool = False) -> Iterator[bool]:
     """Hold the lock of a file while the block runs; False: another process has it. Raises ``OSError`` as ``os.open`` does.
@@ -49,17 +54,21 @@ def lock(path: Path, shared: bool = False) -> Iterator[bool]:
     ``shared``: only look, and make no file. Where the file system has no locks (some shared folders), a file in this
     machine's own folder for temporary files is locked instead: other machines do not see it.
     """
-    flags = os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT
+    flags, file, folder = os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT, path.absolute(), path.absolute().parent
     try:
-        handle, taken = _open(path, flags, shared)
+        handle, taken = _open(file, flags, shared)
     except OSError as error:
         if error.errno not in NOT_SUPPORTED:
             raise
-        handle, taken = _open(_stand_in(path), flags, shared)
+        file = _stand_in(path)
+        handle, taken = _open(file, flags, shared)
     try:
+        if taken and not shared:
+            _held[handle] = {folder: folder.stat(), file: os.fstat(handle)}
         yield taken
     finally:
         if taken:
+            _held.pop(handle, None)
             _give_back(handle)
         os.close(handle)
 
@@ -69,6 +78,29 @@ def is_locked(path: Path) -> bool:
     with suppress(OSError), lock(path, shared=True) as free:
         return not free
     return False
+
+
+def check_held(path: Path) -> None:
+    """To be called before something in a folder is written: whoever has the lock of the folder must still have it.
+
+    Raises:
+        InputError: this process took the lock, but folder or lock was moved or removed since, and may be another's by now.
+    """
+    for things in list(_held.values()):
+        folder = next(iter(things))
+        if path.absolute().is_relative_to(folder) and not all(_is_still(*thing) for thing in things.items()):
+            raise InputError(
+                f"{folder} was moved or removed, or the file .lock in it was, while this process was at work there. "
+                "It wrote nothing since.",
+                "seqrev train --run FOLDER, with its new name",
+            )
+
+
+def _is_still(path: Path, before: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.stat(), before)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _open(path: Path, flags: int, shared: bool) -> tuple[int, bool]:

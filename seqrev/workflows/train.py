@@ -20,6 +20,7 @@ from seqrev.runs.folders import Run
 from seqrev.runs.metrics import read_metrics
 from seqrev.runs.record import now
 from seqrev.system.files import read_json
+from seqrev.system.locks import check_held
 from seqrev.system.resources import check_disk
 from seqrev.system.signals import Interrupted, StopRequest
 from seqrev.system.threads import limit_threads
@@ -218,6 +219,7 @@ def _stop_if_agreed(trainer: Trainer, stop: StopRequest) -> None:
 
 def _sum_up(run: Run, trainer: Trainer, test: Sequence[Sequence[int]]) -> TrainingSummary:
     """How the training ended, before it is drawn."""
+    check_held(run.path)
     last = next((row for row in reversed(list(read_metrics(run.metrics))) if row.get("event") == "validation"), None)
     if last is None:
         raise InputError(

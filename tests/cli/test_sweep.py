@@ -63,7 +63,7 @@ def test_a_dry_run_lists_what_would_be_trained_without_pytorch(cli: Cli, tmp_pat
         "status": "continue",
     }
     assert document["members"][0]["run"] is None
-    assert sorted(path.name for path in Path("runs").iterdir()) == ["001"]
+    assert sorted(path.name for path in Path("runs").glob("[!.]*")) == ["001"]
     assert tmp_path == Path.cwd()
 
 
@@ -86,7 +86,7 @@ def test_ctrl_c_stops_as_in_train_and_says_how_to_go_on(cli: Cli, monkeypatch: p
         "Continue: seqrev sweep mine.yaml --out out --runs-dir 'my runs'",
     ]
     assert cli("sweep", "mine.yaml", "--runs-dir", "my runs", "--out", "out").code == 0
-    assert [path.name for path in Path("my runs").iterdir()] == ["001"]
+    assert [path.name for path in Path("my runs").glob("[!.]*")] == ["001"]
     assert sorted(path.name for path in Path("out").iterdir()) == ["results.csv", "results.md", "results.png"]
 
 

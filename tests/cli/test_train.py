@@ -45,7 +45,7 @@ def test_a_run_with_only_a_dataset_is_trained_in_place(cli: Cli) -> None:
     before = {path.name: path.read_bytes() for path in Path("runs/001/data").iterdir()}
     assert_document(cli("train", "--run", "1", "--json"), "runs/001", 20)
     assert {path.name: path.read_bytes() for path in Path("runs/001/data").iterdir()} == before
-    assert [path.name for path in Path("runs").iterdir()] == ["001"]
+    assert [path.name for path in Path("runs").glob("[!.]*")] == ["001"]
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_without_tensorboard_nothing_is_trained_for_it(
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     result = cli("train", *arguments, "--tensorboard")
     assert_refused(result, 2, "TensorBoard, an optional extra, is not installed", "pip install 'seqrev[tensorboard]'")
-    assert [path.name for path in Path("runs").iterdir()] == ["001"]
+    assert [path.name for path in Path("runs").glob("[!.]*")] == ["001"]
     assert own_run.record.read() == before
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,29 @@ def test_a_number_is_never_used_again(tmp_path: Path) -> None:
     (tmp_path / "007" / "mine").write_text("untouched")
     assert open_run(tmp_path, Config()).path.name == "1001"
     assert (tmp_path / "007" / "mine").read_text() == "untouched"
+
+
+def test_a_number_is_not_used_again_after_its_run_was_moved_or_removed(tmp_path: Path) -> None:
+    open_run(tmp_path, Config()).path.rename(tmp_path / "mine")
+    run = open_run(tmp_path, Config())
+    assert run.path.name == "002"
+    shutil.rmtree(run.path)
+    assert open_run(tmp_path, Config()).path.name == "003"
+
+
+@pytest.mark.parametrize("content", [b"\xff\n\n005\nnone 99999999999", b"", b"001\n" * 5_000 + b"005\n"], ids=len)
+def test_numbers_that_were_given_are_read_whatever_else_is_there(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "004").mkdir()
+    (tmp_path / ".numbers").write_bytes(content)
+    assert open_run(tmp_path, Config()).path.name == ("006" if content else "005")
+
+
+def test_numbers_are_not_written_through_a_link_nor_needed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / ".numbers").symlink_to(tmp_path / "victim")
+    assert [open_run(tmp_path / "runs", Config()).path.name for _ in range(2)] == ["001", "002"]
+    assert (tmp_path / "victim").read_text() == "mine"
 
 
 def test_a_file_in_place_of_a_run_is_not_overwritten(tmp_path: Path) -> None:
@@ -135,7 +159,7 @@ def test_a_full_disk_is_refused_as_a_known_error(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(StorageError, match="No space left"):
         open_run(tmp_path, Config())
-    assert list(tmp_path.iterdir()) == []  # a run that is not whole is not left behind
+    assert list(tmp_path.glob("[!.]*")) == []  # a run that is not whole is not left behind
 
 
 # --- finding --------------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from seqrev.system.locks import NOT_SUPPORTED, is_locked, lock
+from seqrev.errors import InputError
+from seqrev.system.locks import NOT_SUPPORTED, check_held, is_locked, lock
 from tests.helpers import child_environment
 
 FLOCK = fcntl.flock
@@ -62,6 +63,44 @@ def test_to_look_makes_no_file(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / ".lock")
     assert not is_locked(tmp_path / "none" / ".lock")
     assert list(tmp_path.iterdir()) == []
+
+
+def changes(folder: Path) -> None:
+    """Each of them alone is the end of a lock."""
+    check_held(folder / "a" / "b")
+    check_held(folder.parent / "other")
+    (folder / ".lock").rename(folder / "lock")
+    with pytest.raises(InputError, match="moved or removed"):
+        check_held(folder / "a")
+    (folder / ".lock").touch()
+    with pytest.raises(InputError, match="moved or removed"):
+        check_held(folder / "a")
+    (folder / "lock").rename(folder / ".lock")
+    check_held(folder / "a")
+    folder.rename(folder.parent / "moved")
+    with pytest.raises(InputError, match="moved or removed"):
+        check_held(folder / "a")
+    folder.mkdir()
+    with pytest.raises(InputError, match="moved or removed"):
+        check_held(folder / "a")
+    check_held(folder.parent / "moved" / "a")  # of which nobody knows here
+
+
+def test_a_lock_is_lost_with_its_file_or_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with lock(folder / ".lock") as taken:
+        assert taken
+        changes(folder)
+    check_held(folder / "a")  # after that it is not asked for
+
+
+def test_a_lock_that_is_not_in_the_folder_is_lost_with_the_folder(without_locks: Path) -> None:
+    with lock(without_locks):
+        check_held(without_locks)
+        without_locks.parent.rename(without_locks.parents[1] / "moved")
+        with pytest.raises(InputError, match="moved or removed"):
+            check_held(without_locks)
 
 
 def test_without_locks_in_the_file_system_a_temporary_file_is_locked(without_locks: Path) -> None:

@@ -54,8 +54,8 @@ def _open_at_once(runs_dir: Path) -> None:
     os.close(gate)
     os.close(opener)
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * PROCESSES
-    assert sorted(path.name for path in runs_dir.iterdir()) == [f"{number:03d}" for number in range(1, PROCESSES + 1)]
-    opened = [Run(path) for path in runs_dir.iterdir()]
+    assert sorted(path.name for path in runs_dir.glob("[!.]*")) == [f"{number:03d}" for number in range(1, PROCESSES + 1)]
+    opened = [Run(path) for path in runs_dir.glob("[!.]*")]
     assert {run.record.read()["pid"] for run in opened} == set(children), "two processes wrote to one folder"
     assert all(run.record.read()["run"] == run.path.name and run.config() == tiny_config() for run in opened)
     assert [path for path in runs_dir.rglob("*") if TEMPORARY.fullmatch(path.name)] == []

@@ -302,7 +302,7 @@ def test_two_processes_have_the_losses_of_one(both: tuple[Path, Path, Result]) -
 
 def test_two_processes_leave_one_run_and_one_document(both: tuple[Path, Path, Result]) -> None:
     one, two, result = both
-    assert [path.name for path in two.parent.iterdir()] == ["001"]
+    assert [path.name for path in two.parent.glob("[!.]*")] == ["001"]
     assert sorted(path.name for path in two.iterdir()) == sorted(path.name for path in one.iterdir())
     assert json.loads(result.out)["run"] == "two/001"
     assert result.err.count("Run: two/001") == 1

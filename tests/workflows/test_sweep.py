@@ -69,7 +69,7 @@ def test_a_sweep_leaves_runs_a_table_a_picture_and_its_numbers(tmp_path: Path) -
     assert names(outcome) == [(*pair, length) for pair in order for length in (3, 8)]
     assert done == [(1, 2), (2, 2)] * 4
     runs = tmp_path / "runs"
-    assert sorted(path.name for path in runs.iterdir()) == ["001", "002", "003", "004", "sweep-mine"]
+    assert sorted(path.name for path in runs.glob("[!.]*")) == ["001", "002", "003", "004", "sweep-mine"]
     assert sorted(path.name for path in (runs / "sweep-mine").iterdir()) == ["results.csv", "results.md", "results.png"]
     for row in outcome.results:
         model = load(Run(row.run), "cpu")
