@@ -273,6 +273,8 @@ def load(run: str | Path | Run, device: str = "auto") -> Reverser:
         try:
             weights = checkpoint.load("model", shapes)
         except InputError as error:
+            if not checkpoint.path.exists():  # a training beside has just removed it, as there is a better one
+                return load(run, device)
             problems.append(str(error))
             continue
         model = new_model(config, seed=None)

@@ -16,6 +16,7 @@ from seqrev.cli.console import Console, discard_unwritable, open_missing_streams
 from seqrev.cli.help import SETTINGS, Command
 from seqrev.cli.usage import explain, next_line
 from seqrev.errors import InputError, SeqrevError, TrainingError, UsageError
+from seqrev.system.files import expand_home
 from seqrev.system.signals import Interrupted, stop_requests
 from seqrev.system.text import spell
 from seqrev.training.distributed import is_first
@@ -56,9 +57,15 @@ def _options(
     pass
 
 
+def _expand(argument: str) -> str:
+    """``--runs-dir=~/x`` as ``--runs-dir ~/x``, in which a shell puts the home of the user itself."""
+    option, equals, value = argument.partition("=")
+    return f"{option}={expand_home(value)}" if equals and option.startswith("--") else argument
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code, as docs/reference.md lists them."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = [_expand(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     open_missing_streams()
     console = Console(json_mode="--json" in arguments)
     codecs.register_error("seqrev.spell", spell)

@@ -6,6 +6,7 @@ SHA-256 of every file, and its own SHA-256. It is built in a hidden folder and t
 
 import hashlib
 import math
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -179,14 +180,17 @@ def _seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def list_checkpoints(folder: Path, problems: list[str] | None = None) -> list[Checkpoint]:
-    """All checkpoints with a sound manifest, oldest step first; ``problems`` gets a sentence for each of the others."""
+    """All checkpoints with a sound manifest, oldest step first; ``problems`` gets a sentence for each of the others.
+
+    One that a training beside removes meanwhile is no problem.
+    """
     found = []
     for path in sorted(folder.iterdir()) if files.is_folder(folder) else ():
         if re.fullmatch(r"step-\d{6,12}", path.name):
             try:
                 found.append(read_checkpoint(path))
             except InputError as error:
-                if problems is not None:
+                if problems is not None and os.path.lexists(path):
                     problems.append(str(error))
     return sorted(found, key=lambda checkpoint: checkpoint.step)
 

@@ -14,7 +14,9 @@ from seqrev.runs.checkpoints import best_first, newest_first
 from seqrev.runs.record import Record
 from seqrev.system.files import (
     atomic_write,
+    expand_home,
     is_file,
+    is_forbidden,
     is_link,
     make_folder,
     open_regular,
@@ -66,7 +68,7 @@ class Run:
         try:
             return parse_config(read_tree(path, follow=False), str(path))
         except UsageError as error:
-            raise InputError(str(error)) from None
+            raise InputError(f"{error}{self.record.other_version()}") from None
 
     def extend(self, steps: int) -> None:
         """Plan more steps.
@@ -209,7 +211,7 @@ def open_run(runs_dir: str | Path | None, config: Config) -> Run:
 
 def default_runs_dir() -> Path:
     """Where the numbered run folders are: ``SEQREV_RUNS``, else ``runs``."""
-    return Path(os.environ.get("SEQREV_RUNS", "runs"))
+    return Path(expand_home(os.environ.get("SEQREV_RUNS") or "runs"))
 
 
 def pretrained_run(runs_dir: Path) -> Run:
@@ -229,7 +231,7 @@ def find_run(
     Raises:
         InputError: there is no such run, or it lacks that, or is of another version.
     """
-    or_pretrained = or_pretrained and spec is None and runs_dir is None and "SEQREV_RUNS" not in os.environ
+    or_pretrained = or_pretrained and spec is None and runs_dir is None and not os.environ.get("SEQREV_RUNS")
     runs_dir = default_runs_dir() if runs_dir is None else runs_dir
     if spec == PRETRAINED:
         return pretrained_run(runs_dir)
@@ -237,16 +239,25 @@ def find_run(
         runs = _newest_first(runs_dir)
         if not runs and or_pretrained:
             return pretrained_run(runs_dir)
-        latest = next(filter(predicate, runs), None)
-        if latest is None:
-            hint = "the same command with --run pretrained" if or_pretrained else ""
-            raise InputError(f"No run in {runs_dir} has {what}.", hint)
-        latest.check()
-        return latest
+        serving = [run for run in runs if predicate(run)]
+        for run in serving:  # the newest that is not damaged
+            with suppress(InputError):
+                run.check()
+                return run
+        if serving:
+            serving[0].check()
+        hint = "the same command with --run pretrained" if or_pretrained else ""
+        raise InputError(f"No run in {runs_dir} has {what}.", hint)
     run = named_run(spec, runs_dir)
     if not is_file(run.record.path):
-        others = [run.path.name for run in _newest_first(runs_dir) if predicate(run)]
-        problem, hint = f"{shorten(str(run), 80)} is not a run folder: there is no run.json in it.", ""
+        problem, hint, others = f"{shorten(str(run), 80)} is not a run folder: there is no run.json in it.", "", list[str]()
+        if is_forbidden(run.record.path):
+            problem, hint = (
+                f"{shorten(str(run.record.path), 80)} may not be read: Permission denied.",
+                "ls -ld of that folder",
+            )
+        with suppress(InputError):  # the folder of all runs need not be readable
+            others = [run.path.name for run in _newest_first(runs_dir) if predicate(run)]
         if others:
             problem += f" The newest in {runs_dir}: {', '.join(others[:5])}."
             hint = f"the same command with --run {others[0]}"

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -33,6 +34,15 @@ class Record:
                 "seqrev train --config small",
             )
         return record
+
+    def other_version(self) -> str:
+        """A sentence, if another version of seqrev was the last at work here; else nothing."""
+        with suppress(InputError):
+            versions = self.read().get("versions")
+            made = versions.get("seqrev") if isinstance(versions, dict) else None
+            if made not in (None, own := metadata.version("seqrev")):
+                return f" The run was made by seqrev {shorten(made, 20)}, and this is {own}."
+        return ""
 
     def create(self, seed: int) -> None:
         """The run was opened."""

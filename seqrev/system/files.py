@@ -144,6 +144,22 @@ def is_file(path: Path) -> bool:
     return False
 
 
+def expand_home(path: str) -> str:
+    """A path whose ``~`` is written out, if there is a home."""
+    return os.path.expanduser(path)  # noqa: PTH111 - that of Path fails without a home
+
+
+def is_forbidden(path: Path) -> bool:
+    """Whether nothing is known of a file because its folder, or one above it, may not be looked into."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        pass
+    return False
+
+
 @contextmanager
 def open_regular(path: Path, expected: str = "a file", hint: str = "", follow: bool = True) -> Iterator[BufferedReader]:
     """Open a file for reading; raise ``InputError`` if it is missing, not a regular one, or cannot be read, now or later.

@@ -16,7 +16,7 @@ from seqrev.inference import LARGEST_BEAM
 from seqrev.inference.evaluation import Evaluation, Protocol, evaluate
 from seqrev.interpret.heads import report_heads
 from seqrev.interpret.snapshots import load_snapshots
-from seqrev.runs.checkpoints import best_first, list_checkpoints, newest_first, save_checkpoint
+from seqrev.runs.checkpoints import Checkpoint, best_first, list_checkpoints, newest_first, save_checkpoint
 from seqrev.runs.folders import Run
 from seqrev.runs.metrics import read_metrics
 from seqrev.training.state import checkpoint_shapes
@@ -239,7 +239,7 @@ def test_a_model_of_a_trainer_has_its_history_and_can_be_saved(tmp_path: Path) -
         early.save(tmp_path)
     with pytest.raises(UsageError, match="does not come from a training"):
         Reverser(model.config, model.model).save(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["001"]
+    assert [path.name for path in tmp_path.glob("[!.]*")] == ["001"]
 
 
 def test_without_sequences_it_is_evaluated_on_the_test_split(trained_run: Run, tmp_path: Path) -> None:
@@ -324,3 +324,21 @@ def test_the_package_offers_its_names_lazily() -> None:
     assert seqrev.load is load
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = seqrev.nothing
+
+
+def test_a_checkpoint_that_is_removed_while_it_is_loaded_gives_way_to_those_that_are_there_now(
+    own_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a training beside, which prunes: no warning is due."""
+    best, other = best_first(own_run.checkpoints)[:2]
+    read = Checkpoint.load
+
+    def remove_and_load(self: Checkpoint, *arguments: Any) -> Any:
+        shutil.rmtree(best.path, ignore_errors=True)
+        return read(self, *arguments)
+
+    monkeypatch.setattr(Checkpoint, "load", remove_and_load)
+    model = load(own_run, "cpu")
+    assert model.checkpoint is not None
+    assert model.checkpoint.path == other.path
+    assert model.problems == []

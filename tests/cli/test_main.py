@@ -129,6 +129,16 @@ def test_without_a_command_help_is_shown(cli: Cli) -> None:
     assert "Error: Usage" not in result.err
 
 
+def test_a_home_after_an_equals_sign_is_the_one_of_the_user(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No shell writes it out there, and nobody wants a folder named ``~``."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cli("generate", *settings(), "--runs-dir=~/x").code == 0
+    assert (tmp_path / "home" / "x" / "001").is_dir()
+    assert not Path("~").exists()
+
+
 def test_an_unknown_command_is_refused_with_a_command_that_works(cli: Cli) -> None:
     result = cli("bogus")
     assert_refused(result, 2, "bogus")
@@ -182,7 +192,7 @@ def test_an_unexpected_failure_is_one_paragraph_and_code_1(
 def test_memory_that_is_used_up_is_called_that_whatever_runs_out_of_it(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr("seqrev.reverser.load", mock.Mock(side_effect=error))
+    monkeypatch.setattr("seqrev.api.reverser.load", mock.Mock(side_effect=error))
     assert_refused(cli("decode", "--run", "pretrained", "1"), 1, "not enough memory")
 
 

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -232,6 +233,23 @@ def test_every_byte_of_a_manifest_counts(tmp_path: Path) -> None:
             problems: list[str] = []
             assert list_checkpoints(tmp_path, problems) == []
             assert len(problems) == 1
+
+
+def test_a_checkpoint_that_is_removed_while_it_is_read_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a training beside, which prunes."""
+    gone, kept = (save(tmp_path, step, result(0.5)).path for step in (1, 2))
+    read = checkpoints.read_checkpoint
+
+    def remove_and_read(path: Path) -> checkpoints.Checkpoint:
+        shutil.rmtree(gone, ignore_errors=True)
+        return read(path)
+
+    monkeypatch.setattr(checkpoints, "read_checkpoint", remove_and_read)
+    problems: list[str] = []
+    assert [found.path for found in list_checkpoints(tmp_path, problems)] == [kept]
+    assert problems == []
 
 
 def test_a_checkpoint_under_another_name_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import pytest
 
 from seqrev.config import Config, load_config
 from seqrev.errors import InputError, StorageError, UsageError
-from seqrev.runs.folders import Run, find_run, open_run
+from seqrev.runs.folders import Run, default_runs_dir, find_run, open_run
 from seqrev.runs.record import SCHEMA
 from tests.helpers import child_environment
 
@@ -185,6 +187,61 @@ def test_the_latest_run_is_the_highest_number_that_has_what_is_wanted(runs_dir: 
     assert find_run(spec, runs_dir, lambda run: run.path.name < "003", "anything").path.name == "002"
     (runs_dir / "1000" / "run.json").write_text(json.dumps({"schema": SCHEMA}))
     assert find_run(spec, runs_dir, always, "anything").path.name == "1000"
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"schema": 1}', '{"schema": 99}'])
+@pytest.mark.parametrize("spec", [None, "latest"])
+def test_the_latest_run_is_one_that_can_be_read_if_there_is_any(runs_dir: Path, spec: str | None, damage: str) -> None:
+    for name in ("003", "001"):
+        (runs_dir / name / "run.json").write_text(damage)
+    assert find_run(spec, runs_dir, always, "anything").path.name == "002"
+    (runs_dir / "002" / "run.json").write_text(damage)
+    with pytest.raises(InputError, match=r"003"):
+        find_run(spec, runs_dir, always, "anything")
+
+
+def test_a_run_that_is_named_needs_no_folder_of_runs(runs_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "a file").write_text("")
+    assert find_run(str(runs_dir / "002"), tmp_path / "a file", always, "anything").path.name == "002"
+    with pytest.raises(InputError, match="nowhere' is not a run folder"):
+        find_run("nowhere", tmp_path / "a file", always, "anything")
+
+
+def test_a_folder_that_may_not_be_looked_into_is_called_that(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = Path.stat
+
+    def refuse(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if self.parent.name == "002":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+        return stat(self, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(InputError, match=r"002/run\.json' may not be read: Permission denied"):
+        find_run("2", runs_dir, always, "anything")
+    assert find_run(None, runs_dir, always, "anything").path.name == "003"
+
+
+def test_a_field_of_another_version_is_told_with_that_version(runs_dir: Path) -> None:
+    run = Run(runs_dir / "002")
+    path = run.path / "config.yaml"
+    path.write_text(path.read_text().replace("train:\n", "train:\n  future: 3\n"))
+    with pytest.raises(InputError, match=r"there is no field train\.future") as caught:
+        run.config()
+    assert "made by seqrev" not in str(caught.value)
+    run.record.update(versions={"seqrev": "99.1"})
+    with pytest.raises(InputError, match=r"no field train\.future.* The run was made by seqrev '99\.1', and this is "):
+        run.config()
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", "runs"), (None, "runs"), ("~/x", "/home/me/x"), ("y", "y")])
+def test_the_folder_of_runs_is_the_one_of_the_environment_if_that_names_any(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, expected: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("SEQREV_RUNS", value or "")
+    if value is None:
+        monkeypatch.delenv("SEQREV_RUNS")
+    assert default_runs_dir() == Path(expected)
 
 
 @pytest.mark.parametrize("spec", [None, "latest"])
