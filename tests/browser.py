@@ -95,9 +95,10 @@ class Page:
         return entries
 
     def requests(self) -> list[str]:
-        """The addresses that were requested."""
+        """The addresses that were requested; those of the browser's own first page, ``chrome:``, may still come."""
         events = [json.loads(entry["message"])["message"] for entry in self.logged("performance")]
-        return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        sent = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        return [url for url in sent if not url.startswith("chrome:")]
 
     def find(self, selector: str) -> list[WebElement]:
         """The visible elements."""

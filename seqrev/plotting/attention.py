@@ -75,7 +75,8 @@ def draw_page(
     check_layer_and_head(attention.config, kind, layer, head)
     shown = (kind, layer, head)
     arrays, longest = attention.to_arrays(), attention.longest_answer
-    return attention_page(arrays, attention.config, attention.rule, name, stages, longest, shown)
+    title = f"{name}: {attention.rule}"
+    return attention_page(arrays, attention.config, attention.rule, title, stages, longest, shown)
 
 
 def draw_snapshot(

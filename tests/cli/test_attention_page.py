@@ -63,7 +63,7 @@ def test_the_name_of_the_run_is_text(cli: Cli, own_run: Run) -> None:
     assert cli("attention", "4", "2", "1", "--run", hostile, "--out", "page.html").code == 0
     page = Path("page.html").read_text(encoding="utf-8")
     assert str(hostile) not in page
-    assert "<h1>&lt;script&gt;broken&lt;!--</h1>" in page
+    assert "<h1>&lt;script&gt;broken&lt;!--: reverse</h1>" in page
 
 
 def test_a_page_in_a_folder_that_is_not_there_is_refused(cli: Cli, own_run: Run) -> None:

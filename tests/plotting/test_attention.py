@@ -156,7 +156,7 @@ def test_a_strip_has_every_snapshot() -> None:
 
 def test_a_page_without_a_model_has_what_was_recorded() -> None:
     html = draw_page(ATTENTION, "runs/001", [])
-    assert "<h1>runs/001</h1>" in html
+    assert "<h1>runs/001: reverse</h1>" in html
     assert '"recorded":{"emitted":["9","2","8","\\u003cEOS>"]' in html
 
 

@@ -7,7 +7,7 @@ const TITLES = {
   cross: ["token emitted", "source token"],
 }
 const LONG_ANSWER = 21 // tokens, from which on the right one is not written beside a wrong one
-const percent = (probability) => `${(100 * probability).toFixed(1)} %`
+const percent = (probability) => `${(100 * probability).toFixed(1)}\u00a0%`
 
 /** The first word of some names, if all have the same, and the names without it: "step 16", "step 32" are said shorter. */
 function shareFirstWord(names) {

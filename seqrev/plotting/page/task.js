@@ -15,9 +15,14 @@ function alignment(source, rule) {
   return rule in RULES ? RULES[rule](source) : null
 }
 
-/** Symbols from what somebody typed, as `seqrev decode` reads them; an Error, with the reason, for anything else. */
+/**
+ * Symbols from what somebody typed, as `seqrev decode` reads them; an Error, with the reason, for anything else.
+ *
+ * Where every symbol is a digit, spaces may be left out, too: 4829.
+ */
 function parseSequence(text, symbols, longest) {
-  const words = text.replaceAll(",", " ").split(/\s+/).filter(Boolean)
+  const typed = text.replaceAll(",", " ").split(/\s+/).filter(Boolean)
+  const words = symbols <= 10 && typed.length === 1 && /^\d+$/.test(typed[0]) ? [...typed[0]] : typed
   if (!words.length) throw new Error("Type at least one symbol.")
   for (const word of words) {
     if (/^\d{1,20}$/.test(word) && Number(word) < symbols) continue

@@ -70,7 +70,7 @@ def assert_silent(page: Page) -> None:
 
 def test_it_begins_at_the_first_step_and_asks_nobody(page: Page) -> None:
     assert page.driver.title == page.text("h1") == "runs/001"
-    assert page.text("#said") == "step 1 of 5: emits 9 (99.9 %), looks most at 9, position 4"
+    assert page.text("#said") == "step 1 of 5: emits 9 (99.9\xa0%), looks most at 9, position 4"
     assert answered(page) == ["9"]
     assert page.text(".caption") == "cross-attention, layer 2, mean of 4 heads: mass 1.00, hit 1.00"
     assert_silent(page)
@@ -166,7 +166,7 @@ def test_pointing_at_a_cell_says_its_weight(page: Page) -> None:
 def test_the_five_most_probable_tokens_of_every_step(page: Page) -> None:
     for token in ("9", "2", "8", "4", "<EOS>"):
         rows = [text.split("\n") for text in page.texts(".top li")]
-        shares = [float(row[-1].removesuffix(" %")) for row in rows]
+        shares = [float(row[-1].removesuffix("\xa0%")) for row in rows]
         assert rows[0][0] == token
         assert len(rows) == len({row[0] for row in rows}) == 5
         assert shares == sorted(shares, reverse=True)
@@ -188,7 +188,7 @@ def test_what_is_typed_is_answered_at_once(page: Page, pretrained: Reverser) -> 
     assert_silent(page)
 
 
-@pytest.mark.parametrize("text", ["", "10", "4 8 x", "-1", "1.5", "1_0", "٣", "4 " * 120, *HOSTILE])
+@pytest.mark.parametrize("text", ["", "10 4", "4 8 x", "-1", "1.5", "1_0", "٣", "4 " * 120, *HOSTILE])
 def test_what_is_no_sequence_is_refused_and_the_last_answer_stays(page: Page, text: str) -> None:
     page.type(text)
     page.press(Keys.ENTER)
@@ -202,6 +202,14 @@ def test_what_is_no_sequence_is_refused_and_the_last_answer_stays(page: Page, te
     page.type("7")
     assert page.texts("#message") == []
     assert answered(page) == ["7"]
+
+
+def test_digits_may_stand_together(page: Page) -> None:
+    page.type("4829")
+    page.press(Keys.ENTER)
+    assert page.texts("#message") == []
+    assert answered(page) == ["9"]
+    assert page.run("return parseSequence('10', 11, 5)") == [10]  # where ten is a symbol, it is one
 
 
 def test_a_head_is_switched_off_and_the_answer_breaks(page: Page) -> None:
