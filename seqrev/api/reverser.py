@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from seqrev.api.attention import SeenAttention
 from seqrev.api.causes import SeenPatching, SeenPathPatching
 from seqrev.api.history import as_table
@@ -250,6 +252,7 @@ class Reverser:
         return sources
 
 
+@torch.inference_mode(False)  # where the caller is in that mode, the weights could never have gradients
 def load(run: str | Path | Run, device: str = "auto") -> Reverser:
     """The best checkpoint of a run (highest exact match, then lowest validation loss), in evaluation mode.
 

@@ -16,8 +16,15 @@ def check_installed() -> None:
 
 
 def export(run: Run) -> Path:
-    """Write every number of ``metrics.jsonl`` anew, and return the folder; raise ``UsageError`` without TensorBoard."""
+    """Write every number of ``metrics.jsonl`` anew, and return the folder.
+
+    Raises:
+        UsageError: TensorBoard is not installed, or cannot write to such a path.
+    """
     check_installed()
+    if any("\ud800" <= char <= "\udfff" for char in str(run.path)):  # bytes that are no UTF-8, as Python keeps them
+        problem = f"TensorBoard cannot write to {run}, as its path is not UTF-8; all else of the run is complete."
+        raise UsageError(problem, "a copy of that folder under another name")
     from torch.utils.tensorboard import SummaryWriter
 
     folder = run.path / "tensorboard"

@@ -5,7 +5,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 
 SECONDS_TO_HEAR = 2.0  # a second signal, before it ends the process all the same
@@ -64,7 +64,8 @@ class StopRequest:
                     os._exit(128 + signum[0])
 
         watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
+        with suppress(RuntimeError):  # no more threads are allowed (ulimit -u): then there is nobody who watches
+            watcher.start()
         before = signal.set_wakeup_fd(pythons.fileno(), warn_on_full_buffer=False)
         try:
             yield
@@ -72,7 +73,8 @@ class StopRequest:
             signal.set_wakeup_fd(before)
             done.set()
             pythons.close()  # ends the thread
-            watcher.join()
+            if watcher.ident is not None:
+                watcher.join()
             ours.close()
 
 

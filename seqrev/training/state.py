@@ -25,6 +25,7 @@ Arrays = Mapping[str, NDArray[Any]]
 class TrainingState:
     """The model, the optimizer, and how many steps were taken."""
 
+    @torch.inference_mode(False)
     def __init__(self, config: Config, device: torch.device | str = "cpu", processes: Processes = SINGLE_PROCESS) -> None:
         """Begin: weights drawn from the seed, no step taken.
 

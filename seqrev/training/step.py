@@ -21,6 +21,8 @@ from seqrev.training.state import TrainingState
 _ONE_AT_A_TIME = Lock()
 
 
+@torch.inference_mode(False)  # whatever mode the caller is in
+@torch.enable_grad()
 def train_step(state: TrainingState, sources: Array, tokens: int | None = None, targets: Array | None = None) -> Step:
     """Take one step on a batch of sequences, ``[rows, longest]``, filled up with ``ENDED``, as the ``targets`` are.
 

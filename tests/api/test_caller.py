@@ -90,6 +90,17 @@ def test_so_it_is_with_a_run(trained_run: Run, dtype: torch.dtype) -> None:
     assert everything(trained_run) == expected
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, lambda: torch.set_grad_enabled(False)])
+def test_in_a_mode_without_gradients_the_numbers_are_the_same(trained_run: Run, mode: Callable[[], Any]) -> None:
+    """As a notebook that has begun with ``torch.set_grad_enabled(False)``."""
+    expected = everything(trained_run)
+    with mode():
+        assert everything(trained_run) == expected
+        loaded, trainer = load(trained_run, "cpu"), Trainer(NOISY, device="cpu")
+    assert all(parameter.requires_grad and not parameter.is_inference() for parameter in loaded.model.parameters())
+    assert next(trainer) == expected["training"][0]
+
+
 def test_several_threads_get_what_one_gets_alone_while_the_caller_draws(trained_run: Run) -> None:
     expected, ready = everything(trained_run), threading.Barrier(4)
 

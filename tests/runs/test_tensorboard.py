@@ -1,4 +1,6 @@
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +42,8 @@ def test_without_tensorboard_it_says_how_to_install_it(own_run: Run, monkeypatch
         export(own_run)
     assert caught.value.hint == "pip install 'seqrev[tensorboard]'"
     assert not (own_run.path / "tensorboard").exists()
+
+
+def test_a_path_that_is_not_utf_8_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="its path is not UTF-8"):
+        export(Run(tmp_path / os.fsdecode(b"\xff") / "001"))

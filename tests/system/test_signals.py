@@ -1,6 +1,7 @@
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -148,3 +149,15 @@ def test_signals_that_are_left_to_the_system_come_back() -> None:
         with signals_end_at_once():
             assert {signal.getsignal(signum) for signum in STOP_SIGNALS} == {signal.SIG_DFL}
         assert [signal.getsignal(signum) for signum in STOP_SIGNALS] == before
+
+
+def test_where_no_more_threads_are_allowed_signals_are_caught_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with ``ulimit -u``."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with stop_requests() as stop, pytest.raises(Interrupted):
+        signal.raise_signal(signal.SIGTERM)
+    assert stop.received == signal.SIGTERM
