@@ -76,6 +76,7 @@ class Reverser:
     """Of that training, up to this model."""
 
     @classmethod
+    @torch.inference_mode(False)
     def from_trainer(cls, trainer: "Trainer") -> "Reverser":
         """A copy of a trainer's model as it is now; the trainer may go on."""
         return cls(trainer.config, copy.deepcopy(trainer.model).eval(), trainer=trainer, events=tuple(trainer.history))

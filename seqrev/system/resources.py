@@ -18,7 +18,24 @@ if sys.platform == "win32":
 else:
 
     def _memory() -> int:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return min([os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_limits()])
+
+
+CONTROL_GROUPS = Path("/sys/fs/cgroup")  # of Linux: a container, or a job on a cluster, may have less than the machine
+OWN_GROUP = Path("/proc/self/cgroup")
+
+
+def _limits() -> list[int]:
+    """The limits of this process's control group, and of those around it; of version 1 only that of a container."""
+    files = [CONTROL_GROUPS / "memory" / "memory.limit_in_bytes"]
+    with suppress(OSError, ValueError):
+        own = CONTROL_GROUPS / OWN_GROUP.read_text().strip().rpartition("::")[2].lstrip("/")
+        files += [group / "memory.max" for group in (own, *own.parents) if group.is_relative_to(CONTROL_GROUPS)]
+    limits = []
+    for file in files:
+        with suppress(OSError, ValueError):  # it is not there, or says "max"
+            limits.append(int(file.read_text()))
+    return limits
 
 
 def check_disk(folder: Path, needed: int, what: str) -> None:
@@ -32,10 +49,10 @@ def check_disk(folder: Path, needed: int, what: str) -> None:
 
 
 def check_memory(needed: int, what: str, hint: str = "a smaller model, shorter sequences or fewer of them") -> None:
-    """Raise ``UsageError`` if ``needed`` bytes for ``what`` are more than this machine has."""
+    """Raise ``UsageError`` if ``needed`` bytes for ``what`` are more than this machine has, or its container."""
     available = _memory()
     if needed > available > 0:  # some virtual machines do not say how much they have
-        problem = f"{what} needs at least {_size(needed)} of memory, and this machine has {_size(available)}."
+        problem = f"{what} needs at least {_size(needed)} of memory, and there are {_size(available)} here."
         raise UsageError(problem, hint)
 
 

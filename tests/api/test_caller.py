@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import seqrev
-from seqrev.api.reverser import load
+from seqrev.api.reverser import Reverser, load
 from seqrev.runs.folders import Run
 from seqrev.training.trainer import Trainer
 from tests.helpers import tiny_config
@@ -97,7 +97,8 @@ def test_in_a_mode_without_gradients_the_numbers_are_the_same(trained_run: Run, 
     with mode():
         assert everything(trained_run) == expected
         loaded, trainer = load(trained_run, "cpu"), Trainer(NOISY, device="cpu")
-    assert all(parameter.requires_grad and not parameter.is_inference() for parameter in loaded.model.parameters())
+        for model in (loaded.model, Reverser.from_trainer(trainer).model):
+            assert all(parameter.requires_grad and not parameter.is_inference() for parameter in model.parameters())
     assert next(trainer) == expected["training"][0]
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqrev.errors import StorageError, UsageError
+from seqrev.system import resources
 from seqrev.system.resources import _size, check_disk, check_memory
 
 
@@ -29,7 +30,7 @@ def test_a_folder_without_a_size_is_left_to_the_system() -> None:
 
 
 def test_what_memory_cannot_hold_is_refused() -> None:
-    with pytest.raises(UsageError, match="The model needs at least 5 EB of memory, and this machine has"):
+    with pytest.raises(UsageError, match=r"The model needs at least 5 EB of memory, and there are .* here"):
         check_memory(5 * 10**18, "The model")
 
 
@@ -39,3 +40,27 @@ def test_a_size_is_short_and_never_too_large(count: int) -> None:
     factor = {"bytes": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15, "EB": 10**18}[unit]
     shown = int(number.replace(",", "")) * factor
     assert shown <= count < shown + factor
+
+
+@pytest.mark.parametrize(
+    ("group", "file"),
+    [
+        ("0::/", "memory.max"),
+        ("0::/slurm/job/step", "memory.max"),
+        ("0::/slurm/job/step", "slurm/job/memory.max"),
+        ("0::/slurm/job/step", "slurm/job/step/memory.max"),
+        ("3:memory:/docker/a", "memory/memory.limit_in_bytes"),
+    ],
+)
+def test_a_container_or_a_job_has_the_memory_that_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str, file: str
+) -> None:
+    (tmp_path / "self").write_text(f"{group}\n")
+    for name, limit in (("slurm/job/step/memory.max", "max"), (file, "5000000")):
+        (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / name).write_text(f"{limit}\n")
+    monkeypatch.setattr(resources, "CONTROL_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(resources, "OWN_GROUP", tmp_path / "self")
+    check_memory(5_000_000, "The model")
+    with pytest.raises(UsageError, match="at least 6 MB of memory, and there are 5 MB here"):
+        check_memory(6_000_000, "The model")
