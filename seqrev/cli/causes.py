@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from seqrev.interpret.agreement import AgreementReport
     from seqrev.interpret.patching import Patching, PathPatching
 
-How = Annotated[Literal["zero", "mean", "resample"], Option(help="What --ablate puts in the place of a part.")]
+How = Annotated[
+    Literal["zero", "mean", "resample"],
+    Option(metavar="NAME", help="What --ablate puts in the place of a part: zero, mean or resample."),
+]
 Influence = Annotated[bool, Option("--influence", help="Change each symbol of the source: which tokens does it change?")]
 Lens = Annotated[bool, Option("--lens", help="What would be emitted after each layer, and which parts say so.")]
 Ablate = Annotated[

@@ -86,7 +86,7 @@ def _pictures(model: Transformer, source: Tensor, answer: Tensor) -> Iterator[tu
     target = answer[:, :-1]
     with torch.no_grad():
         maps = model.attention_maps(source, target)
-    flow = rollout(maps.encoder)
+    flow = rollout(maps.encoder) if maps.encoder else torch.eye(source.shape[1]).to(maps.cross[0])
     of_heads, of_layers = value_weighted(model, source, target)
     for index, weights in enumerate(maps.cross):
         both = torch.cat((weights.mean(dim=1, keepdim=True), weights), dim=1)

@@ -309,10 +309,8 @@ def test_with_the_length_given_the_longest_source_is_answered_too() -> None:
 
 
 @pytest.mark.parametrize("beam", [0, -1, 2.5, 10**12])
-def test_a_beam_that_is_none_or_too_large_for_memory_is_refused(beam: int) -> None:
-    with pytest.raises(
-        UsageError, match=r"beam of 1,000,000,000,000 hypotheses needs|whole number of hypotheses, 1 or more"
-    ):
+def test_a_beam_that_is_none_is_refused(beam: int) -> None:
+    with pytest.raises(UsageError, match=r"A beam of .* was asked for; a whole number from 1 to 1,000 was expected"):
         decode(random_model(0), [[1, 2]], beam)
 
 
