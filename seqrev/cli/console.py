@@ -106,7 +106,8 @@ class Console:
                 isinstance(error, BrokenPipeError) or error.errno == errno.EINVAL
             )  # the second is what Windows says
             if not self.closed:
-                raise StorageError(f"Standard output cannot be written: {error.strerror or error}.") from None
+                problem = f"Standard output cannot be written: {error.strerror or error}."
+                raise StorageError(problem, "the same command with its output to another place") from None
 
 
 class Progress:

@@ -200,5 +200,6 @@ def test_data_for_a_disk_that_is_full_is_an_error_and_messages_are_not(monkeypat
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, Full())
     Console().note("to nobody")
-    with pytest.raises(StorageError, match="Standard output cannot be written: No space left"):
+    with pytest.raises(StorageError, match="Standard output cannot be written: No space left") as caught:
         Console().data("text")
+    assert "--runs-dir" not in caught.value.hint  # which has nothing to do with it
