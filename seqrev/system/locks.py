@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from seqrev.errors import InputError
+from seqrev.errors import InputError, StorageError
 
 if sys.platform == "win32":
     import msvcrt
@@ -101,6 +101,8 @@ def _is_still(path: Path, before: os.stat_result) -> bool:
         return os.path.samestat(path.stat(), before)
     except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from None
 
 
 def _open(path: Path, flags: int, shared: bool) -> tuple[int, bool]:

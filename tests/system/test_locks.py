@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seqrev.errors import InputError
+from seqrev.errors import InputError, StorageError
 from seqrev.system.locks import NOT_SUPPORTED, check_held, is_locked, lock
 from tests.helpers import child_environment
 
@@ -163,3 +163,16 @@ def test_the_lock_goes_with_the_process(tmp_path: Path) -> None:
         owner.kill()
         owner.wait()
     assert not is_locked(path)
+
+
+def test_a_folder_that_cannot_be_looked_at_is_said_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_path: Path) -> os.stat_result:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with lock(tmp_path / ".lock") as taken, monkeypatch.context() as patch:
+        assert taken
+        patch.setattr(Path, "stat", fail)
+        with pytest.raises(StorageError, match=r"cannot be read: Input/output error"):
+            check_held(tmp_path / "file")

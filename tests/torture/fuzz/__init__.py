@@ -35,7 +35,7 @@ def fuzz(size: Size, seed_: int) -> Outcome:
                 counts[surface.__name__] = _explore(surface, target, EXAMPLES[size], seed_)
                 print(f"  {surface.__name__.replace('_', ' ')}: {counts[surface.__name__]:,}", flush=True)
                 there = {path.name for path in run.path.parent.iterdir()}
-                assert there <= {"001", "evil.yaml", "evil.txt"}, there
+                assert there <= {"001", ".numbers", "evil.yaml", "evil.txt"}, there
         assert [path.name for path in Path(folder).iterdir()] == ["runs"]
         for name, content in target.valid.items():
             assert (run.path / name).read_bytes() == content, name
