@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from seqrev.errors import InputError, StorageError
+from seqrev.errors import InputError, StorageError, command_line
 
 if sys.platform == "win32":
     import msvcrt
@@ -91,8 +91,8 @@ def check_held(path: Path) -> None:
         if path.absolute().is_relative_to(folder) and not all(_is_still(*thing) for thing in things.items()):
             raise InputError(
                 f"{folder} was moved or removed, or the file .lock in it was, while this process was at work there. "
-                "It wrote nothing since.",
-                "seqrev train --run FOLDER, with its new name",
+                "It wrote nothing since. Go on with the run under its new name, or begin another.",
+                command_line("train", "--run", "FOLDER"),
             )
 
 

@@ -216,7 +216,7 @@ def test_a_folder_that_may_not_be_looked_into_is_called_that(runs_dir: Path, mon
         return stat(self, follow_symlinks=follow_symlinks)
 
     monkeypatch.setattr(Path, "stat", refuse)
-    with pytest.raises(InputError, match=r"002/run\.json' may not be read: Permission denied"):
+    with pytest.raises(InputError, match=r"may not be read: Permission denied\. The newest"):
         find_run("2", runs_dir, always, "anything")
     assert find_run(None, runs_dir, always, "anything").path.name == "003"
 
