@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
     from torch.nn import Module
 
+SECONDS_TO_SAVE = 25.0  # of the first process, while the others wait; torchrun kills after 30
+
 
 class ProcessLostError(TrainingError):
     """Another process of this training has ended."""
@@ -158,7 +160,7 @@ def _stop_after_first(store: "Store", rank: int) -> None:
     """The first process saves: the others wait for it, because ``torchrun`` stops all when one has ended."""
     with suppress(RuntimeError):  # the store is gone, and so is the first process
         store.add("stopped", rank == 0)
-        last = time.monotonic() + 25.0  # torchrun kills after 30 seconds
+        last = time.monotonic() + SECONDS_TO_SAVE
         while not store.add("stopped", 0) and time.monotonic() < last:
             time.sleep(0.05)
 

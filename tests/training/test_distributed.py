@@ -162,7 +162,8 @@ def test_a_connection_that_breaks_is_said_in_our_words(error: RuntimeError) -> N
 @pytest.mark.parametrize(
     "error", [InputError("a"), UsageError("b"), SeqrevError("c"), RuntimeError("d"), Interrupted(15, "e")], ids=repr
 )
-def test_what_fails_in_this_process_is_raised_as_it_is(error: BaseException) -> None:
+def test_what_fails_in_this_process_is_raised_as_it_is(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqrev.training.distributed.SECONDS_TO_SAVE", 0.1)
     with pytest.raises(type(error)) as caught, join("cpu"):
         raise error
     assert caught.value is error
