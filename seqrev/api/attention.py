@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqrev.api.causes import SeenInfluence, SeenResidual
+from seqrev.api.causes import SeenInfluence, SeenResidual, Shown
 from seqrev.errors import UsageError
 from seqrev.interpret.attention import Attention
 from seqrev.interpret.attention_kinds import Kind
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SeenAttention(Attention):
+class SeenAttention(Shown, Attention):
     """The answer of a model to one sequence, and where every layer and head looked; a notebook shows the picture."""
 
     reverser: "Reverser | None" = None
@@ -98,11 +98,6 @@ class SeenAttention(Attention):
         if self.reverser is None:
             raise UsageError("The model that answered is not known.", "seqrev.load(…).attention(…)")
         return self.reverser
-
-    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        from seqrev.plotting.figures import notebook_png
-
-        return notebook_png(self.plot())
 
 
 class Page(str):

@@ -1,6 +1,6 @@
 """What experiments on a model have found, ready to be shown: each draws itself, as what was seen of a sequence does."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from seqrev.plotting.style import Theme, ThemeName
 
 
-class _Shown:
-    """Something that a notebook shows as a picture, under the ``name`` of its model."""
-
-    name: str = "a model"
+class Shown(ABC):
+    """What a notebook shows as a picture."""
 
     @abstractmethod
     def plot(self, *, theme: "Theme | ThemeName" = "paper") -> "Figure":
@@ -30,11 +28,15 @@ class _Shown:
         return notebook_png(self.plot())
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class SeenInfluence(_Shown, Influence):
-    """What changing each symbol of a source does to each emitted token."""
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class _Named(Shown):
+    name: str
+    """Of the model, in titles."""
 
-    name: str = "a model"
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SeenInfluence(_Named, Influence):
+    """What changing each symbol of a source does to each emitted token."""
 
     def __repr__(self) -> str:
         return f"<Influence: of {len(self.seen.source)} symbols on {len(self.effect)} tokens>"
@@ -47,10 +49,8 @@ class SeenInfluence(_Shown, Influence):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SeenPatching(_Shown, Patching):
+class SeenPatching(_Named, Patching):
     """How much of the clean answer each activation brings back into the corrupt run."""
-
-    name: str = "a model"
 
     def __repr__(self) -> str:
         return f"<Patching: {shorten_sequence(self.clean)} into {shorten_sequence(self.corrupt)}>"
@@ -63,10 +63,8 @@ class SeenPatching(_Shown, Patching):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SeenPathPatching(_Shown, PathPatching):
+class SeenPathPatching(_Named, PathPatching):
     """How much of the clean answer one head brings back, through the inputs of each later head."""
-
-    name: str = "a model"
 
     def __repr__(self) -> str:
         return f"<PathPatching: from {self.sender} to {len(self.receivers) - 1} heads>"
@@ -79,10 +77,8 @@ class SeenPathPatching(_Shown, PathPatching):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SeenResidual(_Shown, ResidualReading):
+class SeenResidual(_Named, ResidualReading):
     """What is in the residual stream of the decoder at every layer, and what each part adds to the logits."""
-
-    name: str = "a model"
 
     def __repr__(self) -> str:
         return f"<ResidualReading: {len(self.parts)} parts, {len(self.emitted)} tokens>"

@@ -8,7 +8,7 @@
 import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,8 +56,8 @@ class Reverser:
 
     A sequence is a list, an array or a tensor of symbols. Every method refuses one that is empty, a symbol out of range,
     more symbols than the model can take, and a beam below 1 or above 1,000, with a ``UsageError``. A beam of 1 is greedy
-    decoding. All compute with the threads that the run was trained with
-    (``train.threads``); those of the caller are the same afterwards.
+    decoding. All compute with the threads that the run was trained with (``train.threads``); those of the caller are the
+    same afterwards.
     """
 
     config: Config
@@ -158,15 +158,16 @@ class Reverser:
 
         A head is named by its kind (``cross``, ``encoder`` or ``decoder``), its layer and its number, from 1;
         ``seqrev.interpret.interventions`` lists the other points. What ``how`` and ``seed`` do is said by
-        ``seqrev.interpret.ablation.ablate``; ``mean`` and ``resample`` look at ``sequences``
-        (None: the test split). All who use this model
-        meanwhile, other threads among them, answer without them, too.
+        ``seqrev.interpret.ablation.ablate``; ``mean`` and ``resample`` look at ``sequences`` (None: the test split). All
+        who use this model meanwhile, other threads among them, answer without them, too.
 
         Raises:
             UsageError: there is no such point.
         """
         looked_at = None if how == "zero" else self._held_out() if sequences is None else self._sources(sequences)
-        with ablate(self.model, points, how, looked_at, seed):
+        with ExitStack() as stack:
+            with limit_threads(self.config.train.threads):  # it may look at the sequences now
+                stack.enter_context(ablate(self.model, points, how, looked_at, seed))
             yield self
 
     def patch(self, clean: Symbols, corrupt: Symbols) -> SeenPatching:

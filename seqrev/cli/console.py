@@ -102,9 +102,7 @@ class Console:
         try:
             print(text, flush=True)
         except OSError as error:
-            self.closed = (
-                isinstance(error, BrokenPipeError) or error.errno == errno.EINVAL
-            )  # the second is what Windows says
+            self.closed = isinstance(error, BrokenPipeError) or error.errno == errno.EINVAL  # so Windows says it
             if not self.closed:
                 problem = f"Standard output cannot be written: {error.strerror or error}."
                 raise StorageError(problem, "the same command with its output to another place") from None

@@ -28,8 +28,6 @@ from seqrev.system.locks import SAFELY, is_locked, lock
 from seqrev.system.text import shorten
 
 FOLDERS = ("data", "checkpoints", "snapshots", "evaluation", "attention", "tensorboard")
-
-
 NUMBERS = ".numbers"  # in a folder of runs: those that were ever given to one
 PRETRAINED = "pretrained"  # the name of the run that is part of the package; ``make pretrained`` makes it
 
@@ -80,17 +78,10 @@ class Run:
         tree = self.config().model_dump()
         stop_at, validations = tree["train"]["stop_at"], [found.validation for found in newest_first(self.checkpoints)[:1]]
         if stop_at is not None and any(result and result["exact_match"] >= stop_at for result in validations):
+            changes = ("--set", "train.stop_at=null", "--set", f"train.steps={steps}")
             raise UsageError(
                 f"{self} has ended: its exact match has reached train.stop_at, which is {stop_at:g}.",
-                command_line(
-                    "train",
-                    "--config",
-                    f"{self}/config.yaml",
-                    "--set",
-                    "train.stop_at=null",
-                    "--set",
-                    f"train.steps={steps}",
-                ),
+                command_line("train", "--config", f"{self}/config.yaml", *changes),
             )
         planned = tree["train"]["steps"]
         if steps <= planned:
@@ -252,10 +243,8 @@ def find_run(
     if not is_file(run.record.path):
         problem, hint, others = f"{shorten(str(run), 80)} is not a run folder: there is no run.json in it.", "", list[str]()
         if is_forbidden(run.record.path):
-            problem, hint = (
-                f"{shorten(str(run.record.path), 80)} may not be read: Permission denied.",
-                "ls -ld of that folder",
-            )
+            problem = f"{shorten(str(run.record.path), 80)} may not be read: Permission denied."
+            hint = f"make {run} a folder that you may read"
         with suppress(InputError):  # the folder of all runs need not be readable
             others = [run.path.name for run in _newest_first(runs_dir) if predicate(run)]
         if others:

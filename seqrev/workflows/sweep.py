@@ -115,12 +115,17 @@ def sweep(
             _write(path, [*results, *(old for old in before if _place(old) not in replaced)])
             advance(done, len(what.lengths), f"length {row.length:,}: exact match {row.exact_match:.3f}")
     _write(path, results)
-    outcome = SweepOutcome(results, failures, path, None, None)
-    if not results:
+    return _compare(what, SweepOutcome(results, failures, path, None, None), theme)
+
+
+def _compare(what: Sweep, outcome: SweepOutcome, theme: "ThemeName") -> SweepOutcome:
+    """Write the table, and draw it."""
+    if not outcome.results:
         return outcome
-    outcome = replace(outcome, table=_write_table(what, results, path.with_name("results.md")))
+    folder = outcome.csv.parent
+    outcome = replace(outcome, table=_write_table(what, outcome.results, folder / "results.md"))
     try:
-        return replace(outcome, plot=_draw_table(what, results, path.with_name("results.png"), theme))
+        return replace(outcome, plot=_draw_table(what, outcome.results, folder / "results.png", theme))
     except SeqrevError as error:
         return replace(outcome, not_drawn=error)
 

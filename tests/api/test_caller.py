@@ -58,11 +58,11 @@ def test_random_numbers_threads_and_types_of_the_caller_stay(trained_run: Run) -
     torch.manual_seed(1)
     np.random.seed(1)
     random.seed(1)
-    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # type: ignore[index]
+    before = torch.get_rng_state(), str(np.random.get_state(legacy=False)), random.getstate()
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     everything(trained_run)
     assert torch.get_rng_state().equal(before[0])
-    assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index]
+    assert str(np.random.get_state(legacy=False)) == before[1]
     assert random.getstate() == before[2]
     assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, dtype)
     assert torch.is_grad_enabled()

@@ -7,6 +7,7 @@ import pytest
 
 import seqrev
 from seqrev.api.attention import SeenAttention
+from seqrev.api.causes import Shown
 from seqrev.errors import UsageError
 from seqrev.interpret.attention import record_attention
 from seqrev.interpret.influence import influence
@@ -16,7 +17,7 @@ from seqrev.interpret.residual import read_residual
 MODEL = seqrev.load("pretrained")
 SEEN = MODEL.attention([4, 8, 2, 9])
 CLEAN, CORRUPT = [4, 8, 2, 9], np.array([4, 8, 5, 9])
-SHOWN: dict[str, Callable[[], object]] = {
+SHOWN: dict[str, Callable[[], Shown]] = {
     "<Influence: of 4 symbols on 5 tokens>": SEEN.influence,
     "<ResidualReading: 24 parts, 5 tokens>": SEEN.residual,
     "<Patching: 4 8 2 9 into 4 8 5 9>": lambda: MODEL.patch(CLEAN, CORRUPT),
@@ -28,10 +29,10 @@ SHOWN: dict[str, Callable[[], object]] = {
 def test_an_experiment_says_in_a_line_what_it_is_and_shows_its_picture(says: str) -> None:
     found = SHOWN[says]()
     assert repr(found) == says
-    data, size = found._repr_png_()  # type: ignore[attr-defined]
+    data, size = found._repr_png_()
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     assert min(size.values()) > 100
-    assert found.plot(theme="dark").get_suptitle().startswith("pretrained: ")  # type: ignore[attr-defined]
+    assert found.plot(theme="dark").get_suptitle().startswith("pretrained: ")
 
 
 def test_it_is_what_the_library_gives() -> None:

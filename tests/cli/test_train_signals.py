@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,7 @@ from seqrev.training.events import Event
 from seqrev.workflows import train as workflow
 from seqrev.workflows.train import Observer, TrainingSummary
 from tests.cli.trainings import QUICK, assert_document, history, load_all, tiny
-from tests.helpers import Cli, child_environment, settings
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 300
-    while not path.exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from tests.helpers import Cli, child_environment, settings, wait_for
 
 
 @pytest.mark.parametrize(("signum", "code", "flag"), [(signal.SIGINT, 130, ()), (signal.SIGTERM, 143, ("--json",))])

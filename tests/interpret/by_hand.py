@@ -17,12 +17,14 @@ LOUD = 30.0  # a constant beside which tokens are small, so that norms are almos
 
 
 @torch.no_grad()
-def reverser_by_hand() -> Transformer:
+def reverser_by_hand(relayed: bool = False) -> Transformer:
     """Head 1 of the cross-attention copies the token that is as far from the end as the step is from the start.
 
     Rotary positions count the source from its end, so this token is always one position further than the step. After the
     symbols comes ``<BOS>``, which the output layer reads as ``<EOS>``. Every position of the encoder attends to itself, and
     adds nothing. Nothing else is there: head 2, the decoder's self-attention and the feed-forward blocks are zero.
+
+    ``relayed``: head 1 of the encoder writes the token of its position down once more, and the decoder copies that.
     """
     shape = {"d_model": 2 * D_HEAD, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "d_ff": 8, "max_positions": 64}
     config = ModelConfig.model_validate(shape | {"positions": "rotary", "source_from": "end", "position_base": 50.0})
@@ -40,7 +42,12 @@ def reverser_by_hand() -> Transformer:
         attention.k_proj.bias[:D_HEAD] = address.flatten()
         attention.q_proj.bias[:D_HEAD] = _turned(address, further).flatten()
     looks_at_itself.q_proj.bias[D_HEAD:] = looks_at_itself.k_proj.bias[D_HEAD:] = address.flatten()
-    copies.v_proj.weight[:VOCABULARY, :VOCABULARY] = LOUD * torch.eye(VOCABULARY, dtype=torch.float64)
+    once = torch.eye(VOCABULARY, dtype=torch.float64)
+    read_from = slice(VOCABULARY, 2 * VOCABULARY) if relayed else slice(VOCABULARY)
+    copies.v_proj.weight[:VOCABULARY, read_from] = LOUD * once
+    if relayed:
+        looks_at_itself.v_proj.weight[:VOCABULARY, :VOCABULARY] = once
+        looks_at_itself.out_proj.weight[read_from, :VOCABULARY] = once
     copies.out_proj.weight[:VOCABULARY, :VOCABULARY] = torch.eye(VOCABULARY, dtype=torch.float64)
     emitted = centred.clone()
     emitted[EOS] = centred[BOS]

@@ -159,6 +159,18 @@ def test_a_path_goes_into_what_reads_the_head() -> None:
     np.testing.assert_allclose(path_patch(model, CLEAN, other_source(model), "cross.1.2").recovery, 0, atol=1e-6)
 
 
+def test_the_one_path_of_a_reverser_by_hand_is_found() -> None:
+    """The head of the encoder tells the values of the head that copies, and nobody else; without it there is no path."""
+    model = reverser_by_hand(relayed=True)
+    assert decode(model, [CLEAN])[0].output == CLEAN[::-1]
+    found = path_patch(model, CLEAN, CORRUPT, "encoder.1.1")
+    assert found.receivers == ["all of them", "cross.1.1", "cross.1.2"]
+    np.testing.assert_allclose(found.recovery, [[0, 0, 1], [0, 0, 1], [0, 0, 0]], atol=0.02)
+    np.testing.assert_allclose(path_patch(model, CLEAN, CORRUPT, "encoder.1.2").recovery, 0, atol=1e-9)
+    alone = path_patch(reverser_by_hand(), CLEAN, CORRUPT, "encoder.1.1")  # whose head of the encoder says nothing
+    np.testing.assert_allclose(alone.recovery, 0, atol=1e-9)
+
+
 def test_a_path_from_the_encoder_goes_through_its_memory() -> None:
     model = loud(random_model(encoder_layers=2))
     found = path_patch(model, CLEAN, other_source(model), "encoder.1.1")

@@ -5,12 +5,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import TINY, Result, child_environment, settings
+from tests.helpers import TINY, Result, child_environment, settings, wait_for
 
 ROOT = Path(__file__).parents[2]
 RESERVED = re.compile(r'[<>:"|?*\x00-\x1f]|[ .]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
@@ -39,14 +38,6 @@ def windows(*arguments: str, folder: Path, code: int = 0) -> Result:
     assert process.returncode == code, out + err
     assert "Traceback" not in err
     return Result(code, out, err)
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 300
-    while not path.exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_all_that_a_user_does_on_windows(tmp_path: Path) -> None:
