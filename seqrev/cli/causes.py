@@ -124,7 +124,7 @@ def _influence(console: Console, model: "Reverser", symbols: list[int] | None, o
         rows,
         strict=True,
     )
-    console.table(columns, by_token)
+    console.table(columns, by_token, ["correlation"])
     console.data(f"correlation of the attention with the influence: {'-' if overall != overall else f'{overall:.3f}'}")
     document = {
         "run": str(model.run),
@@ -170,7 +170,7 @@ def _patching(
             rows += [list(row) for row in zip(one.points, whole, where, strict=True) if abs(row[1]) >= SHOWN]
     console.data(f"clean    {_words(sources[0])}  ->  {_words(found.emitted)}")
     console.data(f"corrupt  {_words(sources[1])}  ->  {_words(found.instead)}")
-    console.table(columns, rows)
+    console.table(columns, rows, list(columns)[:1:-1])
     runs = {"clean": sources[0], "corrupt": sources[1], "emitted": found.emitted, "instead": found.instead}
     document = {"run": str(model.run), **runs, **details}
     with console.picture(document):
@@ -194,7 +194,8 @@ def _lens(console: Console, model: "Reverser", symbols: list[int] | None, option
         ]
         for step, token in enumerate(emitted)
     ]
-    console.table({"emitted": "", **dict.fromkeys(names, ""), "adds most to its logit": "<"}, table)
+    parts_column = "adds most to its logit"
+    console.table({"emitted": "", **dict.fromkeys(names, ""), parts_column: "<"}, table, [parts_column, *names[:-1]])
     lens = [[{"token": token, "probability": share} for token, share in layer] for layer in layers]
     parts = dict(zip(reading.parts, added.tolist(), strict=True))
     answer = {"source": reading.seen.source, "emitted": emitted}
@@ -211,7 +212,8 @@ def _ablation(console: Console, model: "Reverser", groups: list[str], how: Liter
     named = zip(("-", *map(", ".join, names)), (whole, *without), strict=True)
     columns = {"without": "<", "exact match": ".4f", "early": "", "over": "", "wrong": ""}
     console.data(f"{model.run}: {whole.sequences:,} test sequences, teacher-forced; ablated to {how}")
-    console.table(columns, ([name, one.exact_match, *one.errors.values()] for name, one in named))
+    table = ([name, one.exact_match, *one.errors.values()] for name, one in named)
+    console.table(columns, table, [["early", "over", "wrong"]])
     rows = [{"without": points, **one.to_dict()} for points, one in zip(([], *names), (whole, *without), strict=True)]
     console.document({"run": str(model.run), "how": how, "ablations": rows})
 

@@ -34,14 +34,14 @@ class Alternative(NamedTuple):
 
 def explain(error: typer.TyperException, arguments: Sequence[str], commands: Mapping[str, Any]) -> UsageError:
     """Wrong usage, as Typer finds it, with what was meant, as far as that can be guessed."""
-    name = arguments[0]
+    name, message = arguments[0], error.format_message().replace("Value error, ", "")  # words of a library
     if name not in commands:
         close = difflib.get_close_matches(name, commands, n=1)
-        return UsageError(error.format_message(), command_line(*close, *arguments[1:]) if close else "seqrev --help")
+        return UsageError(message, command_line(*close, *arguments[1:]) if close else "seqrev --help")
     wrong = getattr(error, "option_name", "")
     index = next((index for index, word in enumerate(arguments) if word.partition("=")[0] == wrong), None)
     if index is None or not hasattr(error, "possibilities"):  # it is no unknown option, or one of the letters in -xyz
-        return UsageError(error.format_message(), command_line(name, "--help"))
+        return UsageError(message, command_line(name, "--help"))
     problem = f"No such option: {shorten(wrong, 60)[1:-1]}"
     found = _alternatives(wrong, [word for param in commands[name].params for word in param.opts], arguments, index)[:3]
     if not found:

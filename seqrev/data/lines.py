@@ -37,9 +37,9 @@ def read_sequences(path: Path, task: TaskConfig, longest: int = 10_000_000) -> S
         lines = list(parse_lines(file, str(path), task, longest, hint))
     having = [line.target is not None for line in lines]
     if any(having) != all(having):
-        number, has = having.index(not having[0]) + 1, {True: "a", False: "no"}
-        problem = f"Line 1 of {path} has {has[having[0]]} target, and line {number} has {has[not having[0]]}"
-        raise InputError(f"{problem}; one on every line, or on none, was expected.")
+        number, has = having.index(not having[0]) + 1, {True: "a target", False: "no target"}
+        problem = f"Line 1 of {path} has {has[having[0]]}, and line {number} has {has[not having[0]]}"
+        raise InputError(f"{problem}; a target on every line, or on none, was expected.", hint)
     if not having[0]:
         return [line.source for line in lines]
     return Pairs.from_pairs([(line.source, line.target or []) for line in lines], task.symbols)

@@ -64,6 +64,10 @@ WIDE = (
     ("evaluate", "--protocol", "chomsky", "--lengths", "3,12"),
     ("evaluate", "--run", "1", "--run", "2", "--run", "runs/001", "--run", "2", "--lengths", "3,5,7,9,11"),
     ("attention", "--report"),
+    ("attention", "1", "2", "3", "--influence"),
+    ("attention", "1", "2", "3", "--lens"),
+    ("attention", "--patch", "1 2 3", "4 2 3"),
+    ("attention", "--ablate", "cross.1.1,decoder.1.2", "--ablate", "feed_forward.decoder.1"),
     ("runs",),
 )
 
