@@ -5,7 +5,7 @@ BIN := .venv/bin
 # One worker for each core, at most two; each with one thread, so that they do not get in each other's way.
 PARALLEL := --numprocesses auto --maxprocesses 2 --dist worksteal
 
-.PHONY: help train test test-slow torture guide pretrained lint format bench bench-gpu clean
+.PHONY: help train test test-slow test-gpu torture guide pretrained lint format bench bench-gpu clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ lint: .venv/installed-dev  ## Check style, types and the direction of imports
 format: .venv/installed-dev  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+test-gpu: .venv/installed-dev  ## Run the tests that need a GPU; two minutes
+	$(BIN)/pytest tests/test_gpu.py
 
 bench-gpu: .venv/installed  ## Measure training of configs/base.yaml on a GPU against nn.Transformer
 	$(BIN)/python benchmarks/gpu.py

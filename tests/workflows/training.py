@@ -47,10 +47,10 @@ def stop_at(stop: StopRequest, step: int, kind: type[Step] | type[Validation] = 
     return listen
 
 
-def interrupt(run: Run, step: int, kind: type[Step] | type[Validation] = Step) -> Interrupted:
+def interrupt(run: Run, step: int, kind: type[Step] | type[Validation] = Step, device: str = "cpu") -> Interrupted:
     stop = StopRequest()
     with pytest.raises(Interrupted) as caught:
-        train(run, "cpu", observer=Observer(on_event=stop_at(stop, step, kind), stop=stop))
+        train(run, device, observer=Observer(on_event=stop_at(stop, step, kind), stop=stop))
     return caught.value
 
 
