@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -74,7 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="seqrev.spell")  # a terminal that has no arrow gets "->", not a failure
     group: Any = typer.main.get_command(app)
     try:
-        with stop_requests():
+        with stop_requests(), warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: console.warning(message)
             code = group(args=arguments, prog_name="seqrev", standalone_mode=False)
             sys.stdout.flush()
             return code if isinstance(code, int) else 0

@@ -67,6 +67,10 @@ class Console:
         """Something worth knowing, on stderr: one line."""
         _to_stderr(_one_line(text))
 
+    def warning(self, message: Warning | str) -> None:
+        """What a library warns of, as of a driver that is too old for the GPU: without the place in its code."""
+        self.note(f"Warning: {str(message).partition(' (Triggered internally')[0]}")
+
     def not_drawn(self, error: SeqrevError, again: str) -> None:
         """A picture that there is none of is no failure, where it is not the result; ``again``: what to type to draw it."""
         self.note(f"Warning: {error} To draw it again: {again}")

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -194,6 +195,19 @@ def test_memory_that_is_used_up_is_called_that_whatever_runs_out_of_it(
 ) -> None:
     monkeypatch.setattr("seqrev.api.reverser.load", mock.Mock(side_effect=error))
     assert_refused(cli("decode", "--run", "pretrained", "1"), 1, "not enough memory")
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_of_a_library_is_one_line_on_stderr(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def old_driver() -> bool:
+        warnings.warn("CUDA initialization: the driver is too old (Triggered internally at /x.cpp:1.)", stacklevel=1)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", old_driver)
+    result = cli("decode", "--run", "pretrained", "4", "8")
+    assert result.code == 0
+    assert "Warning: CUDA initialization: the driver is too old\n" in result.err
+    assert ".py" not in result.err
 
 
 def test_a_refusal_of_the_system_names_the_file(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

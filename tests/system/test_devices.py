@@ -25,3 +25,8 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(monkeypatch: 
     with pytest.raises(UsageError, match=rf"The device {name} is not available here; there is cpu\.") as caught:
         choose_device(name)
     assert caught.value.hint == "--device auto"
+
+
+def test_who_asks_for_the_cpu_does_not_wake_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("the driver was asked"))
+    assert choose_device("cpu") == torch.device("cpu")
