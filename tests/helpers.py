@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -140,6 +141,14 @@ def assert_refused(result: Result, code: int, *fragments: str) -> None:
     for fragment in fragments:
         assert fragment in result.err
     assert result.out == ""
+
+
+def offered(result: Result) -> list[str]:
+    """The words after "Try: seqrev"."""
+    assert_refused(result, 2)
+    name, *words = shlex.split(result.err.splitlines()[-1].removeprefix("Try: "))
+    assert name == "seqrev"
+    return words
 
 
 def assert_apart(figure: Figure) -> list[str]:

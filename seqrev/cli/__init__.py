@@ -15,7 +15,8 @@ from seqrev import __version__
 from seqrev.cli import attention, decode, evaluate, generate, runs, sweep, train
 from seqrev.cli.console import Console, discard_unwritable, open_missing_streams
 from seqrev.cli.help import SETTINGS, Command
-from seqrev.cli.usage import explain, next_line
+from seqrev.cli.mend import explain
+from seqrev.cli.usage import next_line
 from seqrev.errors import InputError, SeqrevError, TrainingError, UsageError
 from seqrev.system.files import expand_home
 from seqrev.system.signals import Interrupted, stop_requests

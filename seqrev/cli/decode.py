@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from seqrev.cli.console import Console
+from seqrev.cli.mend import UnknownOption
 from seqrev.cli.options import LONGER, Beam, Device, Json, RunsDir, RunSpec, load_model, parse_symbols
-from seqrev.cli.usage import UnknownOption
 from seqrev.errors import InputError, UsageError, command_line
 from seqrev.system.files import open_regular
 from seqrev.task import example_sequence

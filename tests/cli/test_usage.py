@@ -12,68 +12,12 @@ from hypothesis import strategies as st
 
 import seqrev
 from seqrev.cli.usage import next_line
-from seqrev.config import fields
 from seqrev.errors import command_line
 from seqrev.runs.folders import Run
-from tests.helpers import TINY, Cli, Result, assert_refused, settings
+from tests.helpers import TINY, Cli, assert_refused, offered, settings
 
 ROOT = Path(seqrev.__file__).parent
 COMMANDS = dict.fromkeys(("generate", "train", "evaluate", "decode", "attention", "runs"))
-
-
-def offered(result: Result) -> list[str]:
-    """The words after "Try: seqrev"."""
-    assert_refused(result, 2)
-    name, *words = shlex.split(result.err.splitlines()[-1].removeprefix("Try: "))
-    assert name == "seqrev"
-    return words
-
-
-@pytest.mark.parametrize("field", [name for name, _, _ in fields() if name not in ("seed", "train.steps")])
-@pytest.mark.parametrize("command", ["generate", "train"])
-def test_any_field_as_an_option_is_offered_as_a_setting(cli: Cli, command: str, field: str) -> None:
-    option = "--" + field.rpartition(".")[2].replace("_", "-")
-    expected = [command, "--config", "mine.yaml", "--set", f"{field}=7", "--json"]
-    result = cli(command, "--config", "mine.yaml", f"{option}=7", "--json")
-    assert result.code == 2
-    assert shlex.split(result.error["hint"]) == ["seqrev", *expected]
-    assert f"did you mean --set {field}=7" in result.error["message"]
-    assert offered(cli(command, f"--{field}", "7")) in (
-        [command, "--set", f"{field}=7"],
-        [command, "--set", f"{field}=true", "7"],
-    )
-
-
-def test_a_number_is_taken_along_and_a_switch_is_turned_on(cli: Cli) -> None:
-    assert offered(cli("train", "--heads", "2", "--seed", "3")) == ["train", "--set", "model.heads=2", "--seed", "3"]
-    assert offered(cli("train", "--heads", "--seed", "3")) == ["train", "--set", "model.heads=4", "--seed", "3"]
-    assert offered(cli("train", "--stream", "--seed", "3")) == ["train", "--set", "data.stream=true", "--seed", "3"]
-    assert offered(cli("train", "--stream", "false")) == ["train", "--set", "data.stream=false"]
-    assert offered(cli("train", "--steps", "9", "--seed", "3")) == ["train", "--seed", "3", "--set", "train.steps=9"]
-
-
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
-        (("trian", "--seed", "3"), ["train", "--seed", "3"]),
-        (("evalute",), ["evaluate"]),
-        (("train", "--confg", "a b.yaml"), ["train", "--config", "a b.yaml"]),
-        (("train", "--confg=a b.yaml"), ["train", "--config=a b.yaml"]),
-        (("generate", "--warmup", "5"), ["generate", "--set", "train.warmup_steps=5"]),
-        (("evaluate", "--length", "20"), ["evaluate", "--lengths", "20"]),
-        (("decode", "--rnu", "1", "4"), ["decode", "--run", "1", "4"]),
-        (("decode", "4", "--jsno"), ["decode", "4", "--json"]),
-        (("sweep", "x.yaml", "--dryrun"), ["sweep", "x.yaml", "--dry-run"]),
-        (("attention", "--overtime"), ["attention", "--over-time"]),
-        (("bogus",), ["--help"]),
-        (("evaluate", "--bogus"), ["evaluate", "--help"]),
-        (("evaluate", "--heads", "2"), ["evaluate", "--help"]),  # which does not take --set
-        (("decode", "4", "--bogus"), ["decode", "--help"]),
-        (("train", "-x"), ["train", "--help"]),
-    ],
-)
-def test_what_was_misspelt_is_offered_as_it_was_meant(cli: Cli, typed: tuple[str, ...], meant: list[str]) -> None:
-    assert offered(cli(*typed)) == meant
 
 
 words = st.text(min_size=1, max_size=8)
