@@ -1,6 +1,5 @@
 """The configuration: one frozen tree, from which the reference (docs/configuration.md) and the error texts are made."""
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,14 +7,11 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
-from seqrev.config_files import CONFIGS, HINT, assign, find_config, read_tree
-from seqrev.errors import UsageError
-from seqrev.system.text import shorten
+from seqrev.config_errors import MisfitError, assigned, explain, mending, not_valid
+from seqrev.config_files import CONFIGS, SWEEPS, find_config, read_tree
+from seqrev.errors import UsageError, command_line
 from seqrev.task import TIMES_AS_LONG, RuleName, answer_length
-
-MOST_PROBLEMS = 20  # in one message
 
 
 def _not_a_bool(value: object) -> object:
@@ -66,7 +62,8 @@ class TaskConfig(_Section):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.min_length > self.max_length:
-            raise ValueError(f"min_length is {self.min_length}, more than max_length, which is {self.max_length}")
+            problem = f"min_length is {self.min_length}, more than max_length, which is {self.max_length}"
+            raise MisfitError(problem, f"task.max_length={self.min_length}")
         return self
 
 
@@ -116,11 +113,13 @@ class ModelConfig(_Section):
     @model_validator(mode="after")
     def _divisible(self) -> Self:
         times = 2 * self.addresses
-        if self.d_model % (times * self.heads):
+        if more := -self.d_model % (times * self.heads):
             why = " with source_from: both" if self.addresses > 1 else ""
-            raise ValueError(f"d_model is {self.d_model}; a multiple of {times} times heads ({self.heads}) is needed{why}")
+            problem = f"d_model is {self.d_model}; a multiple of {times} times heads ({self.heads}) is needed{why}"
+            raise MisfitError(problem, f"model.d_model={self.d_model + more}")
         if self.source_from == "both" and self.positions != "rotary":
-            raise ValueError(f"source_from: both goes with rotary positions only, not with {self.positions}")
+            problem = f"source_from: both goes with rotary positions only, not with {self.positions}"
+            raise MisfitError(problem, "model.positions=rotary")
         return self
 
 
@@ -164,7 +163,8 @@ class TrainConfig(_Section):
     @model_validator(mode="after")
     def _decays(self) -> Self:
         if self.weight_decay and self.optimizer == "adam":
-            raise ValueError(f"weight_decay is {self.weight_decay:g}, which goes with optimizer=adamw, and not with adam")
+            problem = f"weight_decay is {self.weight_decay:g}, which goes with optimizer=adamw, and not with adam"
+            raise MisfitError(problem, "train.optimizer=adamw")
         return self
 
 
@@ -182,15 +182,17 @@ class Config(_Section):
         longest = max(self.task.max_length, self.task.longest_answer) + 2
         most, spread = self.model.max_positions, self.model.random_positions
         if longest > most:
-            raise ValueError(f"the longest sequence and two more ({longest}) is more than model.max_positions ({most})")
+            problem = f"the longest sequence and two more ({longest}) is more than model.max_positions ({most})"
+            raise MisfitError(problem, f"model.max_positions={longest}")
         if 0 < spread < longest:
-            raise ValueError(
-                f"model.random_positions ({spread}) is less than the longest sequence and two more ({longest})"
-            )
+            problem = f"model.random_positions ({spread}) is less than the longest sequence and two more ({longest})"
+            raise MisfitError(problem, f"model.random_positions={longest}")
         if spread and (self.model.positions == "learned" or self.task.rule in ("pairs", *TIMES_AS_LONG)):
-            raise ValueError("model.random_positions does not go with learned positions, nor with repeat or pairs")
+            problem = "model.random_positions does not go with learned positions, nor with repeat or pairs"
+            raise MisfitError(problem, "model.random_positions=0")
         if self.data.stream and self.task.rule == "pairs":
-            raise ValueError("data.stream does not go with task.rule=pairs, of which there are only those given")
+            problem = "data.stream does not go with task.rule=pairs, of which there are only those given"
+            raise MisfitError(problem, "data.stream=false")
         return self
 
 
@@ -207,33 +209,32 @@ def load_config(path: str | Path | Config | None = None, overrides: Sequence[str
     if isinstance(path, Config):
         tree, path = path.model_dump(), None
     else:
-        tree = {} if path is None else read_tree(find_config(path), CONFIGS)
-    for assignment in overrides:
-        assign(tree, assignment)
+        tree = {} if path is None else _read(path)
     if seed is not None:
-        tree["seed"] = seed
+        overrides = [*overrides, f"seed={seed}"]
     names = [str(path)] * (path is not None) + ["--set"] * bool(overrides)
-    return parse_config(tree, " with ".join(names) or "the configuration")
+    return parse_config(tree, " with ".join(names) or "the configuration", overrides)
 
 
-def parse_config(tree: Mapping[str, Any], name: str) -> Config:
-    """Check a tree of plain values; ``name`` says in the error where it came from."""
+def _read(path: str | Path) -> dict[str, Any]:
+    """The tree of a configuration, where it is not one of a sweep."""
+    is_sweep = find_config(path, SWEEPS) != Path(path)
+    tree = {} if is_sweep else read_tree(find_config(path), CONFIGS)
+    if is_sweep or {"base", "variants"} <= tree.keys():
+        raise UsageError(f"{path} is a sweep, of several configurations; one was expected.", command_line("sweep", path))
+    return tree
+
+
+def parse_config(tree: Mapping[str, Any], name: str, overrides: Sequence[str] = ()) -> Config:
+    """Check a tree of plain values, with ``--set`` assignments; ``name`` says in the error where it came from."""
+    defaults = {field: default for field, default, _ in fields()}
     try:
-        return Config.model_validate(tree)
+        return Config.model_validate(assigned(tree, overrides))
     except ValidationError as error:
-        raise not_valid(name, explain(error)) from None
-
-
-def explain(error: ValidationError, model: type[BaseModel] = Config) -> list[str]:
-    """Each error of a tree as a phrase that begins with the dotted name of the field; ``model``: what it should be."""
-    known = [field for field, _, _ in fields(model)]
-    return [_explain(detail, known) for detail in error.errors(include_url=False)]
-
-
-def not_valid(name: str, problems: Sequence[str], hint: str = HINT) -> UsageError:
-    """The error that names them all, or the first of very many."""
-    more = [f"and {len(problems) - MOST_PROBLEMS:,} more"] if len(problems) > MOST_PROBLEMS else []
-    return UsageError(f"{name} is not valid: " + "; ".join([*problems[:MOST_PROBLEMS], *more]) + ".", hint)
+        hint = mending(tree, overrides, Config.model_validate, defaults)
+        raise not_valid(name, explain(error, list(defaults)), hint) from None
+    except UsageError as error:
+        raise UsageError(str(error), mending(tree, overrides, Config.model_validate, defaults)) from None
 
 
 def to_yaml(config: Config) -> str:
@@ -249,23 +250,3 @@ def fields(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[tupl
         else:
             plain = field.default is None or isinstance(field.default, bool)  # else JSON would put quotes around text
             yield prefix + name, json.dumps(field.default) if plain else str(field.default), field.description or ""
-
-
-def _explain(detail: ErrorDetails, known: Sequence[str]) -> str:
-    name = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        return f"there is no field {shorten(name, 60)[1:-1]}{_did_you_mean(name, known)}"
-    if detail["type"] == "missing":
-        return f"{name} is missing"
-    if detail["type"] == "invalid_key":
-        return f"{shorten(detail['input'], 60)} is not the name of a field"
-    if detail["type"] == "value_error":
-        return f"{name + ': ' if name else ''}{detail['ctx']['error']}"
-    return f"{name} is {shorten(detail['input'], 40)}, and should be {detail['msg'].removeprefix('Input should be ')}"
-
-
-def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    leaf = name.rsplit(".", 1)[-1]
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    close += [field for field in known if field.rsplit(".", 1)[-1] == leaf and field not in close]
-    return f" (did you mean {' or '.join(close)}?)" if close else ""

@@ -1,5 +1,6 @@
 """The text of a configuration: a YAML file, one of the package by its name, or ``--set``; as a tree of plain values."""
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ def read_tree(path: Path, names: Sequence[str] = (), *, follow: bool = True, ali
         UsageError: it holds something else.
     """
     expected = f"a YAML file, or one of {', '.join(names)}," if names else "a YAML file"
-    hint = command_line("sweep", SWEEPS[0]) if names is SWEEPS else ""
+    near = difflib.get_close_matches(path.stem, names, n=1)
+    sweep = command_line("sweep", *(near or SWEEPS[:1]))
+    hint = sweep if names is SWEEPS else f"--config {near[0]}" if near else ""
     try:
         tree = parse_yaml(read_regular(path, LARGEST_TEXT, expected, hint=hint, follow=follow).decode(), aliases)
     except UnicodeDecodeError:
@@ -58,7 +61,7 @@ def assign(tree: dict[str, Any], assignment: str) -> None:
     """
 
     def refusal(problem: str) -> UsageError:
-        return UsageError(f"--set {shorten(assignment, 60)}{problem}", "a field and its value, as in --set train.lr=3e-4")
+        return UsageError(f"--set {shorten(assignment, 60)}{problem}", HINT)
 
     name, equals, text = assignment.partition("=")
     if not equals:

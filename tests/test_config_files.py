@@ -47,18 +47,27 @@ def test_a_file_as_windows_writes_it_is_read() -> None:
     assert (config.seed, config.task.symbols) == (5, 7)
 
 
-@pytest.mark.parametrize("name", ["smal", "small.yaml", "./small", "configs/small", "ablation", "", "a" * 5000, "\0"])
+@pytest.mark.parametrize("name", ["smal", "small.yaml", "./small", "configs/small", "rule", "", "a" * 5000, "\0"])
 def test_what_is_neither_a_file_nor_a_name_is_refused(name: str) -> None:
     assert find_config(name) == Path(name)
     with pytest.raises(InputError):
         load_config(name)
 
 
+def test_a_sweep_is_no_configuration_nor_the_other_way_round(cli: Cli) -> None:
+    Path("mine.yaml").write_text("{base: fast, seeds: [7], lengths: [3], sequences: 2, variants: {plain: []}}")
+    Path("one.yaml").write_text("{seed: 7}")
+    for name in ("ablation", "mine.yaml"):
+        assert_refused(cli("train", "--config", name), 2, f"{name} is a sweep", f"Try: seqrev sweep {name}")
+    for name in ("small", "one.yaml"):
+        assert_refused(cli("sweep", name), 2, f"{name} is a configuration", f"Try: seqrev train --config {name}")
+
+
 def test_the_names_are_said_where_they_could_have_been_meant(cli: Cli) -> None:
     says = f"smal does not exist; a YAML file, or one of {', '.join(CONFIGS)}, was expected."
     assert_refused(cli("generate", "--config", "smal"), 3, says)
     assert_refused(
-        cli("sweep", "small"), 3, f"small does not exist; a YAML file, or one of {', '.join(SWEEPS)}, was expected."
+        cli("sweep", "rule"), 3, f"rule does not exist; a YAML file, or one of {', '.join(SWEEPS)}, was expected."
     )
     with pytest.raises(InputError, match=re.escape("runs/001/config.yaml does not exist; a YAML file was expected.")):
         read_tree(Path("runs/001/config.yaml"), follow=False)

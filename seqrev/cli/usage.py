@@ -1,7 +1,7 @@
 """What to type next, after an error: a whole command, with what was typed before, that a shell takes as it is printed."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from seqrev.errors import command_line
@@ -54,25 +54,41 @@ def values(option: str, arguments: Sequence[str]) -> list[str]:
 
 
 def _replace(arguments: Sequence[str], options: Sequence[str]) -> list[str]:
-    """The arguments with other values of the options, ``--NAME VALUE …``; ``--set`` is replaced field by field."""
+    """The arguments with other values of the options, ``--NAME VALUE …``; ``--set`` is replaced field by field.
+
+    Of a field that there is not, it goes: the options have what was meant by it.
+    """
     kept, words = list(arguments), list(options)
+    if "--set" in options:
+        kept = list(_without("--set", kept, lambda field: not _is_field(field)))
     while words:
         option, value, words = words[0], words[1:2], words[2:]
-        field = value[0].partition("=")[0] if option == "--set" and value else ""
-        kept = list(_without(option, field and f"{field}=", kept))
-        if field:  # which may have an option of its own
-            kept = list(_without(f"--{field.rpartition('.')[2]}", "", kept))
+        if option == "--set" and value:
+            field = value[0].partition("=")[0]
+            kept = list(_without("--set", kept, field.__eq__))
+            kept = list(_without(f"--{field.rpartition('.')[2]}", kept))  # which may be an option of its own
+        else:
+            kept = list(_without(option, kept))
         kept += [option, *value]
     return kept
 
 
-def _without(option: str, same: str, arguments: Sequence[str]) -> Iterator[str]:
-    """The arguments without an option and its value, if that begins with ``same``."""
+def _without(option: str, arguments: Sequence[str], which: Callable[[str], bool] = lambda field: True) -> Iterator[str]:
+    """The arguments without an option and its value; of ``--set`` only that of a field ``which`` is to go."""
     skip = False
     for word, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
         if skip:
             skip = False
-        elif word == option and after.startswith(same):
-            skip = True
-        elif not word.startswith(f"{option}={same}"):
+        elif name == option and which((value if equals else after).partition("=")[0].strip()):
+            skip = not equals
+        else:
             yield word
+
+
+def _is_field(name: str) -> bool:
+    """Or a section of fields."""
+    from seqrev.config import fields  # which needs a moment
+
+    known = {field for field, _, _ in fields()}
+    return name in known or name in {field.partition(".")[0] for field in known}

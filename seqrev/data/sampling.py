@@ -118,8 +118,10 @@ def check_possible(config: Config, given: Collection[Split] = ()) -> None:
         if split in given:
             continue
         if task.rule == "pairs":
-            problem = "With task.rule=pairs, the sequences are those of a file, which is missing."
-            raise UsageError(problem, "seqrev generate --from pairs.jsonl")
+            problem = (
+                "With task.rule=pairs, the sequences are those of a file (seqrev generate --from FILE), which is missing."
+            )
+            raise UsageError(problem, "seqrev generate --help")
         limit = capacity(split, task)
         if not limit or (split != "train" and count > limit):
             raise UsageError(

@@ -7,16 +7,17 @@ from typing import Annotated, Any, Literal, Self, TypeGuard, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from seqrev.config import Config, Million, Seed, explain, load_config, not_valid
+from seqrev.config import Config, Million, Seed, load_config
+from seqrev.config_errors import explain, not_valid
 from seqrev.config_files import SWEEPS, find_config, read_tree
 from seqrev.data.sampling import check_possible, fresh_sequences
-from seqrev.errors import InputError, SeqrevError
+from seqrev.errors import InputError, SeqrevError, UsageError, command_line
 from seqrev.runs.folders import Run, default_runs_dir, numbered_runs
 from seqrev.system.files import is_file
 from seqrev.system.text import shorten
 from seqrev.task import RuleName, check_length
 
-HINT = f"{find_config('ablation', SWEEPS)}, as an example of such a file"
+HINT = command_line("sweep", SWEEPS[0], "--dry-run")
 MOST_ROWS = 200  # of the table and its picture
 
 
@@ -102,13 +103,17 @@ def read_sweep(path: Path) -> Sweep:
         InputError: the file cannot be read.
         UsageError: it is not valid; the message names every problem, those of the variants as well.
     """
+    is_config = find_config(path) != path
+    tree = {} if is_config else read_tree(find_config(path, SWEEPS), SWEEPS, aliases=True)
+    if is_config or (tree and tree.keys() <= Config.model_fields.keys()):
+        problem = f"{path} is a configuration; a sweep, of several, was expected."
+        raise UsageError(problem, command_line("train", "--config", path))
     path = find_config(path, SWEEPS)
-    tree = read_tree(path, SWEEPS, aliases=True)
     problems: list[str] = []
     try:
         file = SweepFile.model_validate(tree)
     except ValidationError as error:
-        problems += explain(error, SweepFile)
+        problems += explain(error, list(SweepFile.model_fields))
     configs = _configs(tree, path, problems)
     if not problems:
         _check_lengths(file, configs.values(), problems)
