@@ -9,6 +9,7 @@ from typer import Argument, Option
 
 from seqrev.cli import causes
 from seqrev.cli.console import Console, is_live
+from seqrev.cli.help import described
 from seqrev.cli.options import (
     LONGER,
     Beam,
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 Kind = Literal["cross", "encoder", "decoder"]
 
 
+@described(
+    "Draw where a model looks while it answers.",
+    "With a score of the anti-diagonal; or how that was learned, or what every head does.",
+)
 def command(
     sequence: Annotated[
         list[str] | None, Argument(metavar="SYMBOLS", help="The sequence, e.g. 4 8 2 9; left out: one from the test split.")
@@ -73,10 +78,6 @@ def command(
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
-    """Draw where a model looks while it answers.
-
-    With a score of the anti-diagonal; or how that was learned, or what every head does.
-    """
     of_one_map: dict[str, object] = {"--arrays": arrays, "--text": text, "--ascii": ascii_}
     of_one_map |= {"--beam": beam > 1, "--type": type_ != "cross"}
     of_a_picture: dict[str, object] = {"--out": out, "--layer": layer, "--head": head, "--no-guide": no_guide}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from seqrev.cli.console import Console
+from seqrev.cli.help import described
 from seqrev.cli.mend import UnknownOption
 from seqrev.cli.options import LONGER, Beam, Device, Json, RunsDir, RunSpec, load_model, parse_symbols
 from seqrev.errors import InputError, UsageError, command_line
@@ -22,6 +23,10 @@ LINES_AT_ONCE = 1_024
 EXPECTED = "a file with one sequence a line"
 
 
+@described(
+    "Print what a model answers.",
+    "One line for each sequence, in order.",
+)
 def command(
     sequence: Annotated[
         list[str] | None, Argument(metavar="SYMBOLS", help="The sequence, e.g. 4 8 2 9; - reads lines from stdin.")
@@ -33,10 +38,6 @@ def command(
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
-    """Print what a model answers.
-
-    One line for each sequence, in order.
-    """
     words = sequence or []
     if bool(words) == (file is not None):
         raise UsageError("Give a sequence, or -, or --file: one of them.", "seqrev decode 4 8 2 9")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Option
 
 from seqrev.cli.console import Console
+from seqrev.cli.help import described
 from seqrev.cli.options import Beam, Device, Json, RunsDir, Theme, load_model, refuse_together
 from seqrev.cli.tables import align, fits
 from seqrev.errors import QualityError, UsageError, command_line
@@ -23,6 +24,10 @@ SYMBOLS_SHOWN = 40  # of a mistake
 LINES_SHOWN = 100  # mistakes
 
 
+@described(
+    "Count what a model gets exactly right.",
+    "It answers freely and must end by itself; overall, by length, and by kind of error.",
+)
 def command(
     run: Annotated[
         list[str] | None,
@@ -71,10 +76,6 @@ def command(
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
-    """Count what a model gets exactly right.
-
-    It answers freely and must end by itself; overall, by length, and by kind of error.
-    """
     refuse_together(
         HELP,
         {"--split": split, "--file": file, "--lengths": lengths, "--exhaustive": exhaustive, "--families": families},

@@ -6,11 +6,16 @@ from typing import Annotated
 from typer import Option
 
 from seqrev.cli.console import Console
+from seqrev.cli.help import described
 from seqrev.cli.options import ConfigFile, Json, RunsDir, Seed, Set
 from seqrev.errors import command_line
 from seqrev.system.signals import stop_requests
 
 
+@described(
+    "Open a new run and write its dataset.",
+    "`seqrev train --run …` goes on from there.",
+)
 def command(
     config: ConfigFile = None,
     from_: Annotated[
@@ -22,10 +27,6 @@ def command(
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
-    """Open a new run and write its dataset.
-
-    `seqrev train --run …` goes on from there.
-    """
     from seqrev.config import load_config
     from seqrev.workflows import generate as workflow
 

@@ -1,10 +1,22 @@
 """Help that uses the width of the terminal, and names what is typed rather than its Python type."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from typer.core import TyperCommand
 
+Function = TypeVar("Function", bound=Callable[..., object])
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+
+def described(summary: str, details: str) -> Callable[[Function], Function]:
+    """Give a command its docstring, which is its help, in such a way that ``python -OO`` does not strip it."""
+
+    def describe(command: Function) -> Function:
+        command.__doc__ = f"{summary}\n\n{details}"
+        return command
+
+    return describe
 
 
 class Command(TyperCommand):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from seqrev.cli.console import Console
+from seqrev.cli.help import described
 from seqrev.cli.options import Json, RunsDir, Theme
 from seqrev.cli.tables import align, fit, fits, in_lines
 from seqrev.errors import SeqrevError, UsageError, command_line
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from seqrev.workflows.runs import RunSummary
 
 
+@described(
+    "List the runs, and in what they differ.",
+    "How far they are, how good, and of the configuration the fields in which the listed runs are not all equal.",
+)
 def command(
     runs: Annotated[list[str] | None, Argument(metavar="RUN", help="Only these: 3, 003 or runs/003.")] = None,
     out: Annotated[
@@ -27,10 +32,6 @@ def command(
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
-    """List the runs, and in what they differ.
-
-    How far they are, how good, and of the configuration the fields in which the listed runs are not all equal.
-    """
     if out is None and theme != "paper":
         raise UsageError("--theme goes with --out, which draws.", "seqrev runs --out losses.png --theme slide")
     if out is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from seqrev.cli.console import Console
+from seqrev.cli.help import described
 from seqrev.cli.options import Device, Json, RunsDir, Theme, ThemeName
 from seqrev.cli.train import Reporter
 from seqrev.errors import TrainingError, UsageError, command_line
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from seqrev.workflows.train import Observer
 
 
+@described(
+    "Train variants with several seeds, and compare them by length.",
+    "Each is an ordinary run. What is there already is not done again: the same command goes on where it was stopped.",
+)
 def command(
     file: Annotated[Path, Argument(metavar="FILE", help="What to compare: a YAML file, or ablation or rules.")],
     out: Annotated[
@@ -31,10 +36,6 @@ def command(
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
-    """Train variants with several seeds, and compare them by length.
-
-    Each is an ordinary run. What is there already is not done again: the same command goes on where it was stopped.
-    """
     from seqrev.workflows.sweep_plan import RunsByConfig, read_sweep
 
     console = Console(json)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from seqrev.cli.console import Console, Progress
+from seqrev.cli.help import described
 from seqrev.cli.options import ConfigFile, Device, Json, RunsDir, Seed, Set, Theme
 from seqrev.errors import UsageError, command_line
 from seqrev.system.signals import stop_requests
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 LOW = 0.9  # an exact match that deserves a note
 
 
+@described(
+    "Train a model, in a new run or on with one.",
+    "In a new run from its dataset to its pictures; with --run from whatever is there.",
+)
 def command(
     config: ConfigFile = None,
     run: Annotated[
@@ -40,10 +45,6 @@ def command(
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> None:
-    """Train a model, in a new run or on with one.
-
-    In a new run from its dataset to its pictures; with --run from whatever is there.
-    """
     if run is not None and (config is not None or set_ or seed is not None):
         raise UsageError(
             "--run carries on with the configuration of that run; --config, --set and --seed are for a new one.",
