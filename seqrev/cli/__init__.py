@@ -1,4 +1,7 @@
-"""The command line, one file a command. Nothing heavy is imported before one runs: ``--help`` never waits for PyTorch."""
+"""The command line, one file a command. Nothing heavy is imported before one runs: ``--help`` never waits for PyTorch.
+
+Nor is NumPy before ``main`` runs, which explains what stops it while it is loaded.
+"""
 
 import codecs
 import io
@@ -7,56 +10,22 @@ import re
 import sys
 import traceback
 import warnings
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Any
 
 import typer
 
-from seqrev import __version__
-from seqrev.cli import attention, decode, evaluate, generate, runs, sweep, train
 from seqrev.cli.console import Console, discard_unwritable, open_missing_streams
-from seqrev.cli.help import SETTINGS, Command
 from seqrev.cli.mend import explain
 from seqrev.cli.usage import next_line
 from seqrev.errors import InputError, SeqrevError, TrainingError, UsageError
 from seqrev.system.files import expand_home
+from seqrev.system.resources import thread_errors
 from seqrev.system.signals import Interrupted, stop_requests
 from seqrev.system.text import spell
 from seqrev.training.distributed import is_first
 
-app = typer.Typer(
-    name="seqrev",
-    help="Train a Transformer to reverse sequences, and see how it does it.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    context_settings=SETTINGS,
-    epilog="Begin with: seqrev train --config small",
-)
-app.command("generate", cls=Command)(generate.command)
-app.command("train", cls=Command)(train.command)
-app.command("runs", cls=Command)(runs.command)
-app.command("sweep", cls=Command)(sweep.command)
-app.command("evaluate", cls=Command)(evaluate.command)
-app.command("decode", cls=Command, context_settings={"ignore_unknown_options": True})(decode.command)
-app.command("attention", cls=Command)(attention.command)
-
-
 OUT_OF_MEMORY = re.compile("allocate memory|std::bad_alloc")  # as PyTorch and C++ put it, in errors of several classes
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"seqrev {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
-    ] = False,
-) -> None:
-    pass
 
 
 def _expand(argument: str) -> str:
@@ -74,24 +43,28 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="seqrev.spell")  # a terminal that has no arrow gets "->", not a failure
-    group: Any = typer.main.get_command(app)
+    commands: Mapping[str, Any] = {}
     try:
-        with stop_requests(), warnings.catch_warnings():
+        with stop_requests(), thread_errors(), warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: console.warning(message)
+            from seqrev.cli.app import app
+
+            group: Any = typer.main.get_command(app)
+            commands = group.commands
             code = group(args=arguments, prog_name="seqrev", standalone_mode=False)
             sys.stdout.flush()
             return code if isinstance(code, int) else 0
     except (SeqrevError, Interrupted) as error:
         if is_first() or not isinstance(error, TrainingError | Interrupted):  # which the first process reports
             again = not isinstance(error, UsageError | InputError)  # which would come again
-            error.hint = next_line(error.hint, arguments, group.commands, again)
+            error.hint = next_line(error.hint, arguments, commands, again)
             console.error(error)
         return error.exit_code
     except typer.TyperException as error:
         if not arguments:  # the message is the help
             typer.echo(error.format_message(), err=True)
         else:
-            console.error(explain(error, arguments, group.commands))
+            console.error(explain(error, arguments, commands))
         return error.exit_code
     except BrokenPipeError:  # the reader of stdout has gone, which is no failure
         return 0

@@ -1,12 +1,16 @@
-"""Refuse at the start what this machine obviously cannot hold, rather than fail hours later."""
+"""What the machine cannot hold is refused at the start, rather than after hours; and no more threads are told as that."""
 
 import os
 import shutil
+import signal
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from seqrev.errors import StorageError, UsageError
+from seqrev.errors import SeqrevError, StorageError, UsageError
+from seqrev.system.signals import Interrupted
 
 if sys.platform == "win32":
     import ctypes
@@ -54,6 +58,36 @@ def check_memory(needed: int, what: str, hint: str = "a smaller model, shorter s
     if needed > available > 0:  # some virtual machines do not say how much they have
         problem = f"{what} needs at least {_size(needed)} of memory, and there are {_size(available)} here."
         raise UsageError(problem, hint)
+
+
+@contextmanager
+def thread_errors() -> Iterator[None]:
+    """Turn what is raised where no thread can be started into an error that says so.
+
+    OpenBLAS, which NumPy loads, sends SIGINT to its own process then. Nothing else tells that from Ctrl-C.
+    """
+    error = SeqrevError(
+        "No more threads can be started: too many processes run, or the limit of this user or container is too low.",
+        "the same command with OMP_NUM_THREADS=1 before it, which starts fewer; or a higher limit (ulimit -u)",
+    )
+    try:
+        yield
+    except RuntimeError as problem:
+        if "can't start new thread" not in str(problem):
+            raise
+        raise error from None
+    except Interrupted as stopped:
+        if stopped.signum != signal.SIGINT or _can_start_thread():
+            raise
+        raise error from None
+
+
+def _can_start_thread() -> bool:
+    thread = threading.Thread(target=lambda: None)
+    with suppress(RuntimeError):
+        thread.start()
+        thread.join()
+    return thread.ident is not None
 
 
 def _size(count: int) -> str:

@@ -1,3 +1,5 @@
+import os
+import signal
 from collections import namedtuple
 from pathlib import Path
 
@@ -7,7 +9,10 @@ from hypothesis import strategies as st
 
 from seqrev.errors import StorageError, UsageError
 from seqrev.system import resources
-from seqrev.system.resources import _size, check_disk, check_memory
+from seqrev.system.resources import _size, check_disk, check_memory, thread_errors
+from seqrev.system.signals import Interrupted
+from tests.helpers import assert_refused
+from tests.unprivileged import with_one_thread
 
 
 def test_what_fits_is_accepted(tmp_path: Path) -> None:
@@ -64,3 +69,30 @@ def test_a_container_or_a_job_has_the_memory_that_it_is_given(
     check_memory(5_000_000, "The model")
     with pytest.raises(UsageError, match="at least 6 MB of memory, and there are 5 MB here"):
         check_memory(6_000_000, "The model")
+
+
+def test_where_no_thread_can_be_started_one_is_enough_for_answers(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    answered = with_one_thread("decode", "--run", "pretrained", "4", "8", "2", "9", folder=tmp_path)
+    assert answered == (0, "9 2 8 4\n", "")
+    assert with_one_thread("attention", "--run", "pretrained", "1", "2", "--out", "map.png", folder=tmp_path).code == 0
+    assert (tmp_path / "map.png").is_file()
+
+
+def test_that_no_thread_can_be_started_is_said(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    assert_refused(with_one_thread("generate", folder=tmp_path), 1, "No more threads", "ulimit -u")
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="then OpenBLAS starts none")
+def test_so_it_is_where_openblas_interrupts_the_process_that_loads_it(tmp_path: Path) -> None:
+    for command in ("--help", "decode"):
+        told = with_one_thread(command, folder=tmp_path, OMP_NUM_THREADS="2")
+        assert_refused(told, 1, "No more threads", "OMP_NUM_THREADS=1", "ulimit -u")
+
+
+def test_an_interruption_that_has_another_reason_stays_one() -> None:
+    with pytest.raises(Interrupted), thread_errors():
+        raise Interrupted(signal.SIGINT, "Stopped by SIGINT.")
+    with pytest.raises(RuntimeError, match="another"), thread_errors():
+        raise RuntimeError("another")
