@@ -10,8 +10,10 @@ from typing import Any, ParamSpec, cast
 import matplotlib
 from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from seqrev.plotting.fonts import families
 from seqrev.plotting.style import Theme, ThemeName, find_theme
 
 PIXELS, SHOWN_PIXELS = 160, 96  # per inch, of a picture in a notebook: of its file, and on the page
@@ -31,17 +33,24 @@ class ThemedFigure(Figure):
     def draw(self, renderer: RendererBase) -> None:
         """Draw it; what is only made now, as ticks are, looks like the rest."""
         with applied(self.theme):
+            self._find_fonts()
             super().draw(renderer)
 
     def get_tightbbox(self, *args: Any, **options: Any) -> Bbox:
         """As that of ``Figure``; it makes ticks, too."""
         with applied(self.theme):
+            self._find_fonts()
             return super().get_tightbbox(*args, **options)
 
     def savefig(self, *args: Any, **options: Any) -> None:
         """As that of ``Figure``."""
         with applied(self.theme):
             super().savefig(*args, **options)
+
+    def _find_fonts(self) -> None:
+        for text in self.findobj(Text):
+            if isinstance(text, Text) and not text.get_text().isascii():
+                text.set_fontfamily(families(text.get_text()))
 
     def __repr__(self) -> str:
         width, height = self.get_size_inches()

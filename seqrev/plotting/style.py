@@ -11,7 +11,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.typing import ColorType
 
 from seqrev.errors import UsageError
-from seqrev.system.text import printable
+from seqrev.plotting.fonts import FAMILY, drawable, families
 
 ThemeName = Literal["paper", "slide", "dark"]
 PALETTE = "viridis"  # of every heatmap: figures, pages and the terminal; perceptually uniform, safe for the colour-blind
@@ -61,7 +61,7 @@ class Theme:
             scaled |= {f"{axis}tick.major.size": 3.5, f"{axis}tick.major.width": 0.8}
         words = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
         return {
-            "font.family": ["DejaVu Sans"],  # which Matplotlib brings along
+            "font.family": [FAMILY],
             "font.size": self.medium,
             **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), self.small),
             **dict.fromkeys(("axes.labelsize", "axes.titlesize"), self.medium),
@@ -127,19 +127,20 @@ def palette_colours() -> list[str]:
 
 def escape_mathtext(text: str, width: int = MAX_LINE) -> str:
     """Text that may hold a folder's name, to be drawn as it is, each line cut on the left to ``width`` characters."""
-    lines = (line if len(line) <= width else "…" + line[-width:] for line in printable(text).split("\n"))
+    lines = (line if len(line) <= width else "…" + line[-width:] for line in drawable(text).split("\n"))
     return "\n".join(lines).replace("$", r"\$")
 
 
 def text_width(text: str, points: float) -> float:
     """The width in inches of a line of text in a font size."""
-    width: float = text_to_path.get_text_width_height_descent(text, FontProperties(size=points), ismath=False)[0]
+    font = FontProperties(family=families(text), size=points)
+    width: float = text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]
     return width / 72
 
 
 def fit_line(text: str, inches: float, points: float) -> str:
     """Text to be drawn as it is, in one line of a font size; where it is too wide, its middle is left out."""
-    whole = line = printable(text).replace("\n", " ")
+    whole = line = drawable(text).replace("\n", " ")
     kept = len(whole)
     while kept and (width := text_width(line, points)) > inches:
         kept = min(kept - 1, int(kept * inches / width))
