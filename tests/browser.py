@@ -1,21 +1,25 @@
-"""A headless Chromium, for the tests of the live page."""
+"""A headless Chromium, for the tests of the live page. Whoever looks at a page waits for it, however slow it is."""
 
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
+from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
 
+PATIENCE = 300  # seconds, for what a quick machine does at once
 OPTIONS = (
     "--headless",
     "--no-sandbox",
@@ -28,6 +32,11 @@ OPTIONS = (
     "--window-size=1280,800",
     "about:blank",
 )
+# What the page does for an event it does before the next frame, or in it (its observer of sizes).
+AFTER_A_FRAME = """
+return new Promise((done) => requestAnimationFrame(() => setTimeout(done)))
+  .then(() => (function () {%s}).apply(null, arguments))
+"""
 VISIBLE = "const visible = (selector) => [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility())\n"
 CONTRAST = """
 // Every visible element with text of its own: its text, its size, and the contrast of its colours (WCAG 2.2, 1.4.3).
@@ -71,6 +80,8 @@ def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options, Service(str(programs["chromedriver"])))
+    driver.set_page_load_timeout(PATIENCE)
+    driver.set_script_timeout(PATIENCE)
     try:
         yield driver
     finally:
@@ -84,15 +95,35 @@ class Page:
         self.driver = driver
         self.logged("performance")  # reading the log empties it
         driver.get(path.as_uri())
+        self.wait(f"location.href === {json.dumps(path.as_uri())}")
+
+    def wait(self, condition: str) -> None:
+        """Until the document is loaded, all of its scripts have run, and a condition, in JavaScript, holds."""
+        script = f"return document.readyState === 'complete' && ({condition})"
+        # While a document gives way to the next one, scripts fail.
+        self.until(lambda: self.driver.execute_script(script), WebDriverException)
+
+    def until(self, condition: Callable[[], bool], *passing: type[Exception]) -> None:
+        """Until a condition holds; meanwhile exceptions of some types pass."""
+        WebDriverWait(self.driver, PATIENCE, 0.02, passing).until(lambda _: condition())
+
+    def enter(self) -> None:
+        """Go into the only frame; it is empty at first."""
+        self.driver.switch_to.frame(self.driver.find_element(By.TAG_NAME, "iframe"))
+        self.wait("location.href === 'about:srcdoc'")
 
     def run(self, script: str, *arguments: object) -> Any:
-        """What a script of the page's own world returns."""
-        return self.driver.execute_script(script, *arguments)
+        """What a script of the page's own world returns, after the next frame: then all that was done before is shown."""
+        return self.driver.execute_script(AFTER_A_FRAME % script, *arguments)
 
     def logged(self, kind: str) -> list[dict[str, Any]]:
         """New entries of a log of the browser: ``browser`` (its console) or ``performance``."""
         entries: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]  # Selenium does not annotate it
         return entries
+
+    def hear(self, words: str) -> None:
+        """Until the console of the browser says so."""
+        self.until(lambda: any(words in entry["message"] for entry in self.logged("browser")))
 
     def requests(self) -> list[str]:
         """The addresses that were requested; those of the browser's own first page, ``chrome:``, may still come."""
@@ -157,11 +188,13 @@ class Page:
         """A window of so many pixels, in which the page is shown at a zoom."""
         size = {"width": round(width / zoom), "height": round(height / zoom), "deviceScaleFactor": zoom, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.wait(f"innerWidth === {size['width']} && innerHeight === {size['height']} && devicePixelRatio === {zoom}")
 
     def choose_scheme(self, scheme: str) -> None:
         """What the system prefers, ``dark`` or ``light``."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        self.wait(f"matchMedia('(prefers-color-scheme: {scheme})').matches")
 
     def written(self) -> list[tuple[str, float, float]]:
         """Every visible text with its size in pixels and its contrast."""
