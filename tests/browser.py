@@ -19,7 +19,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-PATIENCE = 300  # seconds, for what a quick machine does at once
+from tests.helpers import PATIENCE
+
 OPTIONS = (
     "--headless",
     "--no-sandbox",

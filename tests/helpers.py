@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
@@ -23,6 +23,7 @@ from matplotlib.text import Text
 from seqrev.cli import main
 from seqrev.config import Config, load_config
 
+PATIENCE = 600  # seconds for what takes a few on an idle machine: longer is a hang
 TINY = (
     "task.symbols=5",
     "task.max_length=4",
@@ -90,13 +91,18 @@ def load_benchmark(name: str) -> ModuleType:
     return module
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    """Until the process has made the file, however slow it is."""
-    deadline = time.monotonic() + 300
-    while not path.exists():
-        assert process.poll() is None
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[Any]) -> None:
+    """Until what the process does is seen, however slow it is; a condition that is true once must stay so."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Whether a training has saved one: the first does not stay for ever, but there is always one from then on."""
+    return any((run / "checkpoints").glob("step-*"))
 
 
 def run_process(*arguments: object, folder: Path, stdin: bytes = b"", **environment: str) -> Result:
@@ -106,7 +112,7 @@ def run_process(*arguments: object, folder: Path, stdin: bytes = b"", **environm
         cwd=folder,
         input=stdin,
         capture_output=True,
-        timeout=120,
+        timeout=PATIENCE,
         env=child_environment(**environment),
         check=False,
     )

@@ -10,7 +10,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode, v4
 
-from tests.helpers import child_environment
+from tests.helpers import PATIENCE, child_environment
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
@@ -27,14 +27,15 @@ def run_cells(cells: Sequence[str], folder: Path) -> NotebookNode:
     """The notebook of these cells, run in ``folder``, with its outputs.
 
     Raises:
-        CellExecutionError: a cell raised, or took more than five minutes.
+        CellExecutionError: a cell raised, or took more than ten minutes.
     """
     code = [v4.new_code_cell(cell) for cell in cells]  # type: ignore[no-untyped-call]  # nbformat does not annotate it
     notebook: NotebookNode = v4.new_notebook(cells=code)  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as settings:  # nothing of the user's configuration, and nothing left in it
         environment = child_environment(PYTHONPATH=str(ROOT), IPYTHONDIR=settings, JUPYTER_RUNTIME_DIR=settings)
         manager = AsyncKernelManager(kernel_spec_manager=_ThisPython())
-        client = NotebookClient(notebook, km=manager, timeout=300, resources={"metadata": {"path": str(folder)}})
+        patience = dict.fromkeys(("timeout", "startup_timeout", "iopub_timeout"), PATIENCE)
+        client = NotebookClient(notebook, km=manager, resources={"metadata": {"path": str(folder)}}, **patience)
         client.execute(cleanup_kc=True, env=environment)
     return notebook
 

@@ -23,7 +23,7 @@ from seqrev.data.sampling import fresh_sequences
 from seqrev.model.tensors import to_tensors
 from seqrev.model.transformer import Transformer
 from seqrev.training.step import token_loss, train_step
-from tests.helpers import child_environment, load_benchmark
+from tests.helpers import PATIENCE, child_environment, load_benchmark
 
 ROOT = Path(__file__).parents[1]
 LINES = {"perfect": 8, "epoch": 1, "step": 2, "jax": 2, "short": 2, "long": 1, "generate": 6, "start": 1, "growth": 3}
@@ -47,7 +47,7 @@ def run(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--config", str(ROOT / "configs" / "base.yaml")]
     environment = child_environment(PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES="")
     return subprocess.run(
-        [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600
+        [*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import PATIENCE
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -20,7 +22,9 @@ def run(*command: str | Path, folder: Path) -> str:
     """The output of a command that must succeed; nothing but its installation tells it where the package is."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"  # which would add files to the clone
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    result = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 

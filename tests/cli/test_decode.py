@@ -9,7 +9,7 @@ import pytest
 from seqrev.api.reverser import load
 from seqrev.cli.decode import LINES_AT_ONCE
 from seqrev.runs.folders import Run
-from tests.helpers import Cli, assert_refused, child_environment, run_process
+from tests.helpers import PATIENCE, Cli, assert_refused, child_environment, run_process
 
 SEQUENCES = [[4, 2, 1], [0], [3, 3, 2, 1], [2, 4], [1, 1, 0]]
 
@@ -186,7 +186,7 @@ def test_a_reader_that_leaves_is_no_failure(own_run: Run) -> None:
     process.stdout.close()  # as `| head -1` does
     err = process.stderr.read()
     process.stderr.close()
-    assert process.wait(timeout=300) == 0
+    assert process.wait(timeout=PATIENCE) == 0
     assert err == b""
 
 
@@ -200,7 +200,7 @@ def test_lines_are_answered_while_more_are_to_come(own_run: Run) -> None:
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    impatience = threading.Timer(300, process.kill)  # or a test that fails would wait for ever
+    impatience = threading.Timer(PATIENCE, process.kill)  # or a test that fails would wait for ever
     impatience.start()
     with process.stdin as stdin, process.stdout as stdout:
         for _ in range(2):
@@ -211,7 +211,7 @@ def test_lines_are_answered_while_more_are_to_come(own_run: Run) -> None:
         stdin.close()
         assert stdout.read() == b""
     impatience.cancel()
-    assert process.wait(timeout=300) == 0
+    assert process.wait(timeout=PATIENCE) == 0
 
 
 def test_a_process_answers_binary_junk_as_a_library_call_does(own_run: Run, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_closed_stdin_is_no_hindrance_to_a_typed_sequence(own_run: Run, tmp_pa
         capture_output=True,
         text=True,
         env=child_environment(),
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, answers[0] + "\n", "")

@@ -18,7 +18,7 @@ from seqrev.plotting.curves import Curve
 from seqrev.plotting.style import ThemeName
 from seqrev.runs.checkpoints import best_first
 from seqrev.runs.folders import Run
-from tests.helpers import Cli, assert_refused, child_environment
+from tests.helpers import PATIENCE, Cli, assert_refused, child_environment
 
 COLUMNS = ("length", "sequences", "exact match", "95 %", "tokens", "early", "over", "wrong")
 
@@ -441,7 +441,13 @@ def test_a_pipe_of_the_shell_is_a_file(own_run: Run, tmp_path: Path, way: str, c
     (tmp_path / "mine.txt").write_text("1 2 3\n4 0\n")
     line = way.format(f"{shlex.quote(sys.executable)} -m seqrev {command} --run {shlex.quote(str(own_run))} --json --file")
     done = subprocess.run(
-        ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, env=child_environment(), timeout=120, check=True
+        ["bash", "-c", line],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=child_environment(),
+        timeout=PATIENCE,
+        check=True,
     )
     found = [json.loads(text) for text in done.stdout.splitlines()]
     assert [row["source"] for row in found] == [[1, 2, 3], [4, 0]] if command == "decode" else found[0]["sequences"] == 2

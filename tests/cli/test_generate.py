@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from seqrev.config import TrainConfig, load_config
-from tests.helpers import Cli, assert_refused, child_environment, settings
+from tests.helpers import PATIENCE, Cli, assert_refused, child_environment, settings
 
 IMPOSSIBLE = ("task.symbols=2", "task.max_length=3")
 
@@ -152,7 +152,7 @@ def test_a_full_output_is_one_error_and_no_traceback(tmp_path: Path, flag: tuple
             stderr=subprocess.PIPE,
             text=True,
             env=child_environment(),
-            timeout=300,
+            timeout=PATIENCE,
             check=False,
         )
     assert done.returncode == 1

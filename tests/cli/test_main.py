@@ -14,7 +14,7 @@ import torch
 import seqrev
 from seqrev.cli import entry
 from seqrev.runs.folders import Run
-from tests.helpers import TINY, Cli, assert_refused, child_environment, run_process, settings
+from tests.helpers import PATIENCE, TINY, Cli, assert_refused, child_environment, run_process, settings
 
 COMMANDS = ("generate", "train", "runs", "sweep", "evaluate", "decode", "attention")
 WITHOUT_TORCH = """
@@ -38,7 +38,7 @@ def outcomes(folder: Path, calls: list[list[str]]) -> Any:
         capture_output=True,
         text=True,
         env=child_environment(COLUMNS="100"),
-        timeout=300,
+        timeout=PATIENCE,
         check=True,
     )
     return json.loads(done.stdout)
@@ -278,7 +278,9 @@ def run_closed(streams: str, *arguments: str, folder: Path) -> subprocess.Comple
     """A command with some of its streams closed by the shell."""
     command = ["sh", "-c", f'exec "$0" -m seqrev "$@" {streams}', sys.executable, *arguments]
     environment = child_environment()
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env=environment, timeout=PATIENCE, check=False
+    )
 
 
 @pytest.mark.parametrize("streams", ["2>&-", "<&- 2>&-", ">&-", "<&- >&- 2>&-"])

@@ -19,14 +19,14 @@ from seqrev.training.events import Event
 from seqrev.workflows import train as workflow
 from seqrev.workflows.train import Observer, TrainingSummary
 from tests.cli.trainings import QUICK, assert_document, history, load_all, tiny
-from tests.helpers import Cli, child_environment, settings, wait_for
+from tests.helpers import PATIENCE, Cli, child_environment, has_checkpoint, settings, wait_for
 
 
 @pytest.mark.parametrize(("signum", "code", "flag"), [(signal.SIGINT, 130, ()), (signal.SIGTERM, 143, ("--json",))])
 def test_a_signal_saves_a_checkpoint_and_says_how_to_continue(
     cli: Cli, tmp_path: Path, signum: signal.Signals, code: int, flag: tuple[str, ...]
 ) -> None:
-    overrides = tiny("train.steps=1200", "train.validate_every=40", "data.train=200")
+    overrides = tiny("train.steps=1000000", "train.validate_every=40", "data.train=200")
     process = subprocess.Popen(
         [sys.executable, "-m", "seqrev", "train", *overrides, *flag],
         cwd=tmp_path,
@@ -35,15 +35,15 @@ def test_a_signal_saves_a_checkpoint_and_says_how_to_continue(
         text=True,
         env=child_environment(),
     )
-    wait_for(tmp_path / "runs" / "001" / "checkpoints" / "step-000040", process)
+    run = Run(tmp_path / "runs" / "001")
+    wait_for(lambda: has_checkpoint(run.path), process)
     os.kill(process.pid, signum)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (code, "")
     assert "Traceback" not in err
-    run = Run(tmp_path / "runs" / "001")
     step = run.record.read()["step"]
     assert run.record.read()["status"] == "interrupted"
-    assert 40 <= step < 1200
+    assert 40 <= step < 1_000_000
     newest = newest_first(run.checkpoints)[0]
     assert newest.step == step
     assert load_all(run, -1)
@@ -52,13 +52,15 @@ def test_a_signal_saves_a_checkpoint_and_says_how_to_continue(
         assert json.loads(err.splitlines()[-1])["error"]["hint"] == "seqrev train --run runs/001"
     else:
         assert err.splitlines()[-2:] == [
-            f"Stopped at step {step} of 1,200; nothing is lost.",
+            f"Stopped at step {step} of 1,000,000; nothing is lost.",
             "Continue: seqrev train --run runs/001",
         ]
     began = [row for row in history(run) if row["step"] <= step]
-    assert_document(cli("train", "--run", "runs/001", "--json"), "runs/001", 1200)
+    config, end = run.path / "config.yaml", step + 60
+    config.write_text(config.read_text().replace("steps: 1000000", f"steps: {end}"))
+    assert_document(cli("train", "--run", "runs/001", "--json"), "runs/001", end)
     assert history(run)[: len(began)] == began
-    assert len([row for row in history(run) if row["event"] == "validation"]) == 30
+    assert [row["step"] for row in history(run) if row["event"] == "validation"] == [*range(40, end, 40), end]
 
 
 def test_a_training_that_is_continued_by_command_ends_as_one_that_was_not_stopped(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from seqrev.runs.folders import Run
-from tests.helpers import Cli, assert_refused, child_environment, settings
+from tests.helpers import PATIENCE, Cli, assert_refused, child_environment, settings
 from tests.workflows.sweeps import write_sweep
 
 COMMANDS = (
@@ -45,7 +45,7 @@ def outcome(folder: Path, stdout: int) -> tuple[list[int], set[str]]:
         stderr=subprocess.PIPE,
         text=True,
         env=child_environment(),
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
     codes: list[int] = json.loads(done.stderr.splitlines()[-1])

@@ -21,7 +21,7 @@ from seqrev.plotting import export
 from seqrev.plotting.curves import training_curves
 from seqrev.plotting.figures import applied
 from seqrev.plotting.style import THEMES, ThemeName
-from tests.helpers import assert_apart
+from tests.helpers import PATIENCE, assert_apart
 from tests.plotting.pictures import FIGURES, drawn
 from tests.plotting.test_curves import HISTORY
 
@@ -159,15 +159,15 @@ def test_two_threads_that_draw_leave_the_settings_as_they_were() -> None:
     def other() -> None:
         inside.set()
         with applied(THEMES["dark"]):
-            leave.wait(60)
+            leave.wait(PATIENCE)
 
     thread = threading.Thread(target=other)
     with applied(THEMES["paper"]):
         thread.start()
-        assert inside.wait(60)
+        assert inside.wait(PATIENCE)
         with applied(THEMES["slide"]):  # a figure within a figure
             assert matplotlib.rcParams["font.size"] == THEMES["slide"].medium
         time.sleep(0.1)  # so that the other thread would be inside, if it could
     leave.set()
-    thread.join(60)
+    thread.join(PATIENCE)
     assert dict(matplotlib.rcParams) == before

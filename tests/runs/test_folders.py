@@ -14,7 +14,7 @@ from seqrev.config import Config, load_config
 from seqrev.errors import InputError, StorageError, UsageError
 from seqrev.runs.folders import Run, default_runs_dir, find_run, open_run
 from seqrev.runs.record import SCHEMA
-from tests.helpers import child_environment
+from tests.helpers import PATIENCE, child_environment
 
 
 def always(_: Run) -> bool:
@@ -126,7 +126,7 @@ def test_processes_that_open_runs_at_once_get_one_each(tmp_path: Path) -> None:
         assert worker.stdin is not None
         worker.stdin.write("go\n")
         worker.stdin.flush()
-    names = [name for worker in workers for name in worker.communicate(timeout=300)[0].split()]
+    names = [name for worker in workers for name in worker.communicate(timeout=PATIENCE)[0].split()]
     assert sorted(names) == [f"{number:03d}" for number in range(1, 17)]
 
 

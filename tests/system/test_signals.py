@@ -4,11 +4,12 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from seqrev.system.signals import STOP_SIGNALS, Interrupted, signals_end_at_once, stop_requests
-from tests.helpers import child_environment
+from tests.helpers import PATIENCE, child_environment, wait_for
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,10 @@ def test_the_first_signal_is_the_one_that_is_kept() -> None:
 
 DEAF = """
 import ctypes
+from seqrev.system import signals
 from seqrev.system.signals import signals_end_at_once, stop_requests
+
+signals.SECONDS_TO_HEAR = 0.1
 
 library, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(1000)
 library.pthread_mutex_init(mutex, None)
@@ -117,7 +121,14 @@ def deaf_process(block: str) -> "subprocess.Popen[bytes]":
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=child_environment())
     assert process.stdout is not None
     assert process.stdout.readline() == b"waiting\n"
+    wait_for(lambda: is_asleep(process.pid), process)
     return process
+
+
+def is_asleep(pid: int) -> bool:
+    """Whether every thread of a process waits: it has done all that the last signal made it do."""
+    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "S" for stat in stats)
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
@@ -125,10 +136,9 @@ def test_a_second_signal_ends_a_process_that_cannot_hear_it(second: signal.Signa
     with deaf_process("stop_requests()") as process:
         try:
             process.send_signal(signal.SIGTERM)
-            with pytest.raises(subprocess.TimeoutExpired):  # the first one is patient
-                process.wait(timeout=0.5)
+            wait_for(lambda: is_asleep(process.pid), process)  # the first one is patient
             process.send_signal(second)
-            assert process.wait(timeout=100) == 128 + second
+            assert process.wait(timeout=PATIENCE) == 128 + second
         finally:
             process.kill()
 
@@ -138,7 +148,7 @@ def test_where_there_is_nothing_to_save_the_first_signal_ends_it(signum: signal.
     with deaf_process("signals_end_at_once()") as process:
         try:
             process.send_signal(signum)
-            assert process.wait(timeout=100) == -signum
+            assert process.wait(timeout=PATIENCE) == -signum
         finally:
             process.kill()
 

@@ -15,7 +15,7 @@ from seqrev.training.trainer import Trainer
 from seqrev.workflows.attention import draw, report
 from seqrev.workflows.evaluate import EvaluationSet, evaluate
 from seqrev.workflows.train import train
-from tests.helpers import tiny_config
+from tests.helpers import PATIENCE, tiny_config
 
 CALLERS, RUNS = 3, 2
 
@@ -80,20 +80,20 @@ def test_every_thread_gets_back_its_own() -> None:
     def other() -> None:
         with limit_threads(RUNS):
             inside.set()
-            leave.wait(60)
+            leave.wait(PATIENCE)
         seen["other"] = torch.get_num_threads()
 
     with limit_threads(1):
         thread = threading.Thread(target=other)
         thread.start()
-        assert inside.wait(60)
+        assert inside.wait(PATIENCE)
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == CALLERS
     leave.set()
-    thread.join(60)
+    thread.join(PATIENCE)
     later = threading.Thread(target=lambda: seen.update(later=torch.get_num_threads()))
     later.start()
-    later.join(60)
+    later.join(PATIENCE)
     assert seen == {"other": CALLERS, "later": CALLERS}
     assert torch.get_num_threads() == CALLERS
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import TINY, Result, child_environment, settings, wait_for
+from tests.helpers import PATIENCE, TINY, Result, child_environment, has_checkpoint, settings, wait_for
 
 ROOT = Path(__file__).parents[2]
 RESERVED = re.compile(r'[<>:"|?*\x00-\x1f]|[ .]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
 RUN = Path("runs", "001")
-LONG = settings([*TINY, "train.steps=20000", "train.validate_every=20", "train.stop_at=null", "data.train=200"])
+LONG = settings([*TINY, "train.steps=1000000", "train.validate_every=20", "train.stop_at=null", "data.train=200"])
 if sys.platform == "win32":
     STOP, CODE = signal.CTRL_BREAK_EVENT, 128 + signal.SIGBREAK
     APART = subprocess.CREATE_NEW_PROCESS_GROUP  # or the tests themselves would be stopped
@@ -34,7 +34,7 @@ def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
 def windows(*arguments: str, folder: Path, code: int = 0) -> Result:
     """Commands there, of which the last must end with this code."""
     process = start(*arguments, folder=folder)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, out + err
     assert "Traceback" not in err
     return Result(code, out, err)
@@ -43,18 +43,18 @@ def windows(*arguments: str, folder: Path, code: int = 0) -> Result:
 def test_all_that_a_user_does_on_windows(tmp_path: Path) -> None:
     windows("generate", *LONG, folder=tmp_path)
     process = start("train", "--run", "1", folder=tmp_path)
-    wait_for(tmp_path / RUN / "checkpoints" / "step-000040", process)
+    wait_for(lambda: has_checkpoint(tmp_path / RUN), process)
     seen = windows("runs", "+", "train", "--run", "1", folder=tmp_path, code=3)
     assert "running" in seen.out
     assert f"Another process is at work in {RUN}" in seen.err
     process.send_signal(STOP)
-    _, err = process.communicate(timeout=300)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == CODE, err
     assert err.splitlines()[-1] == f"Continue: seqrev train --run {RUN}"
     step = json.loads((tmp_path / RUN / "run.json").read_text())["step"]
 
     config = tmp_path / RUN / "config.yaml"
-    config.write_text(config.read_text().replace("steps: 20000", f"steps: {step + 40}"))
+    config.write_text(config.read_text().replace("steps: 1000000", f"steps: {step + 40}"))
     after = """runs + train --run 1 + evaluate + evaluate --lengths 3 + decode 1 2 + attention 1 2 --out map.png
         + attention 1 2 --text --out map.html + attention --over-time --out map.gif + runs + generate --config runs"""
     seen = windows(*after.split(), folder=tmp_path, code=3)

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
@@ -33,7 +32,18 @@ from seqrev.training.distributed import SINGLE_PROCESS, Processes, ProcessLostEr
 from seqrev.training.state import TrainingState, checkpoint_shapes
 from seqrev.training.step import step_seed, train_step
 from tests.data.common import to_lists
-from tests.helpers import Cli, Result, child_environment, flip_byte, run_main, settings, tiny_config
+from tests.helpers import (
+    PATIENCE,
+    Cli,
+    Result,
+    child_environment,
+    flip_byte,
+    has_checkpoint,
+    run_main,
+    settings,
+    tiny_config,
+    wait_for,
+)
 
 SHORT = ("train.steps=40", "train.validate_every=20", "train.log_every=1", "train.batch_size=31", "data.train=200")
 ROOT = Path(__file__).parents[2]
@@ -235,7 +245,7 @@ def test_waiting_for_a_process_that_never_comes_ends_with_the_first_signal(
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(timeout=2)
             process.send_signal(signum)
-            assert process.wait(timeout=100) in (-signum, 128 + signum)  # the latter if it was too slow to wait yet
+            assert process.wait(timeout=PATIENCE) in (-signum, 128 + signum)  # the latter if it was too slow to wait yet
         finally:
             process.kill()
     assert not list(tmp_path.iterdir())
@@ -265,12 +275,12 @@ def launch(
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=child_environment(PYTHONPATH=str(ROOT)),
+        env=child_environment(PYTHONPATH=str(ROOT), TORCH_ELASTIC_SHUTDOWN_TIMEOUT=str(PATIENCE)),
     )
 
 
 def finish(process: "subprocess.Popen[bytes]") -> Result:
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=PATIENCE)
     return Result(process.returncode, out.decode(), err.decode())
 
 
@@ -358,18 +368,10 @@ def test_three_processes_that_stop_and_go_on_have_the_weights_of_those_that_did_
         assert (resumed / saved).read_bytes() == (whole / saved).read_bytes()
 
 
-def wait_for(metrics: Path, process: "subprocess.Popen[bytes]") -> None:
-    last = time.monotonic() + 400
-    while not (metrics.exists() and metrics.read_text().count("\n") > 3):
-        assert process.poll() is None, finish(process).err
-        assert time.monotonic() < last
-        time.sleep(0.1)
-
-
 def test_a_signal_to_the_launcher_stops_all_at_one_step_with_a_checkpoint(tmp_path: Path) -> None:
-    process = launch("train", *settings(), *settings([*SHORT, "train.steps=100000"]), folder=tmp_path)
+    process = launch("train", *settings(), *settings([*SHORT, "train.steps=1000000"]), folder=tmp_path)
     run = tmp_path / "runs" / "001"
-    wait_for(run / "metrics.jsonl", process)
+    wait_for(lambda: has_checkpoint(run), process)
     process.send_signal(signal.SIGTERM)
     result = finish(process)
     assert result.err.count("nothing is lost") == 1
