@@ -76,7 +76,8 @@ class SeenAttention(Shown, Attention):
         from seqrev.plotting.attention import draw_page
 
         stages = self.reverser.stages(on_warning) if self.reverser and self.can_answer_again else ()
-        return Page(draw_page(self, self.name, stages, kind, layer, head))
+        longest = self.reverser.config.task.max_length if self.reverser else None
+        return Page(draw_page(self, self.name, stages, kind, layer, head, longest))
 
     def influence(self) -> SeenInfluence:
         """Change every symbol of the source, and see which tokens of this answer that changes.

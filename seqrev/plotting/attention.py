@@ -11,7 +11,7 @@ from seqrev.interpret.attention import Attention
 from seqrev.interpret.attention_kinds import ATTENTION_NAMES, Kind, check_layer_and_head
 from seqrev.interpret.snapshots import AttentionSnapshot
 from seqrev.plotting.heatmaps import LabelledMap, Map, attention_figure, axis_labels, snapshots_figure
-from seqrev.plotting.page import Stage, attention_page
+from seqrev.plotting.page import Learned, Stage, attention_page
 from seqrev.plotting.style import Theme, ThemeName, find_theme
 from seqrev.system.text import shorten_sequence
 from seqrev.task import alignment_name
@@ -63,20 +63,21 @@ def draw_page(
     kind: Kind = "cross",
     layer: int | None = None,
     head: int | None = None,
+    longest_source: int | None = None,
 ) -> str:
     """A live page, HTML: the model answers in it, beginning with this sequence, at the ``stages`` of its training.
 
     The last stage is the model itself. Where a page cannot compute with it, or there is no stage, the page has the maps of
-    this sequence. Kind, layer and head, as in ``draw_attention``, are of the map that is large at first.
+    this sequence. Kind, layer and head, as in ``draw_attention``, are of the map that is large at first. Of a sequence with
+    more symbols than ``longest_source``, the longest of its training, the page says so.
 
     Raises:
         UsageError: there is no such layer or head, or there is too much for a page.
     """
     check_layer_and_head(attention.config, kind, layer, head)
-    shown = (kind, layer, head)
-    arrays, longest = attention.to_arrays(), attention.longest_answer
+    learned = Learned(attention.rule, longest_source, attention.longest_answer)
     title = f"{name}: {attention.rule}"
-    return attention_page(arrays, attention.config, attention.rule, title, stages, longest, shown)
+    return attention_page(attention.to_arrays(), attention.config, learned, title, stages, (kind, layer, head))
 
 
 def draw_snapshot(

@@ -24,6 +24,14 @@ function parsePalette(colours) {
   return colours.map((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)))
 }
 
+/** What the colours mean, from weight 0 to weight 1. */
+function createLegend(palette) {
+  const bar = create("span", {className: "scale"})
+  bar.style.background = `linear-gradient(to right, ${palette.map((colour) => `rgb(${colour})`)})`
+  const about = {className: "legend", role: "img", ariaLabel: "weight: from 0, dark, to 1, bright"}
+  return create("span", about, "0", bar, "1")
+}
+
 /** A large map with its labels. */
 class MapView {
   constructor(palette, onPoint) {
@@ -35,7 +43,8 @@ class MapView {
     this.rows = create("div", {className: "rows", ariaHidden: "true"})
     this.rowTitle = create("span", {className: "row-title"})
     this.columnTitle = create("span", {className: "column-title"})
-    this.element = create("div", {className: "map"}, this.columnTitle, this.columns, this.rowTitle, this.rows, this.cells)
+    const above = create("div", {className: "above"}, this.columnTitle, createLegend(palette))
+    this.element = create("div", {className: "map"}, above, this.columns, this.rowTitle, this.rows, this.cells)
     this.cells.addEventListener("pointermove", (event) => onPoint(this.cellAt(event)))
     this.cells.addEventListener("pointerleave", () => onPoint(null))
     new ResizeObserver(() => this.view && this.label()).observe(this.cells)

@@ -1,6 +1,8 @@
-// The behaviour of the page: a sequence is typed, the model of each pane answers, and a step is shown at a time.
+// The behaviour of the page: a sequence is typed, the model of each pane answers, and a step is shown at a time. (On the
+// page a step of the decoder is called by its token, so that a step is always one of the training.)
 
 const EVERY = 900 // milliseconds between the steps while it plays
+const QUIET = 300 // milliseconds without a change, after which the address is written; browsers allow few writes a second
 
 class Page {
   constructor(data) {
@@ -15,13 +17,15 @@ class Page {
     this.off = new Map() // heads that are switched off, by their names
     this.panes = []
     this.timer = null
-    const turn = this.live ? (...which) => this.turn(...which) : null
-    this.heads = new HeadsPanel(data.config, this.palette, (kind, layer, head) => this.choose({kind, layer, head}), turn)
+    const turn = this.live ? (heads, on) => this.turn(heads, on) : null
+    this.heads = new HeadsPanel(data.config, this.palette, (head) => this.choose(head), turn)
     this.element("main").append(this.heads.element)
     this.element("main").style.setProperty("--heads", data.config.heads)
     this.addPane()
     this.connect()
     this.answer()
+    this.address = this.link() // written when it becomes another one
+    this.open(location.hash)
   }
 
   addPane() {
@@ -57,11 +61,12 @@ class Page {
     element("last").onclick = () => this.go(this.steps)
     element("play").onclick = () => this.play(this.timer === null)
     document.addEventListener("keydown", (event) => this.press(event))
+    window.addEventListener("hashchange", () => this.open(location.hash))
   }
 
   press(event) {
     const typing = event.target.matches("input:not([type=checkbox])")
-    if (typing || event.ctrlKey || event.altKey || event.metaKey) return
+    if (typing || this.element("main").inert || event.ctrlKey || event.altKey || event.metaKey) return
     const turn = event.key === "ArrowLeft" ? -1 : event.key === "ArrowRight" ? 1 : 0
     if (turn && event.shiftKey) this.chooseStage(this.panes[0], this.panes[0].stage + turn)
     else if (turn) this.go(this.state.step + turn)
@@ -72,22 +77,48 @@ class Page {
     event.preventDefault()
   }
 
-  /** Take what was typed, if it is a sequence; else say what is wrong with it. */
+  /** Take what was typed, if it is a sequence; else say what is wrong with it, and dim the answer, which is to another one. */
   type(text) {
-    const message = this.element("message")
+    this.play(false)
+    let problem = ""
     try {
       this.source = parseSequence(text, this.data.symbols, this.data.longest)
     } catch (error) {
-      message.textContent = error.message
-      this.element("sequence").ariaInvalid = "true"
-      return false
+      problem = error.message
     }
-    message.textContent = ""
-    this.element("sequence").ariaInvalid = "false"
+    this.element("message").textContent = problem
+    this.element("sequence").ariaInvalid = String(Boolean(problem))
+    for (const id of ["main", "controls"]) this.element(id).inert = Boolean(problem)
+    if (problem) return false
     this.state.step = 1
-    this.play(false)
     this.answer()
     return true
+  }
+
+  /** Show what an address says. */
+  open(hash) {
+    const {sequence, step, map, stages, off} = readLink(hash, this.data.config)
+    Object.assign(this.state, map)
+    if (this.live) {
+      this.off = new Map(off.map((head) => [headName(head), head]))
+      const names = this.data.stages.map(({name}) => name)
+      this.showStages(stages.map((name) => names.indexOf(name)).filter((stage) => stage >= 0))
+      if (sequence !== null) this.type((this.element("sequence").value = sequence))
+    }
+    this.go(step)
+  }
+
+  /** What an address says that shows this again. */
+  link() {
+    const stages = this.live ? this.panes.map(({stage}) => this.data.stages[stage].name).reverse() : []
+    return writeLink({...this.state, source: this.source, map: this.state, stages, off: [...this.off.values()]})
+  }
+
+  /** Keep what is shown in the address; a frame, as in a notebook, has none to be kept. */
+  remember() {
+    clearTimeout(this.writing)
+    if (window !== parent || this.link() === this.address) return
+    this.writing = setTimeout(() => history.replaceState(null, "", (this.address = this.link())), QUIET)
   }
 
   typeRandom(input) {
@@ -141,10 +172,10 @@ class Page {
     this.show()
   }
 
-  turn(kind, layer, head, on) {
-    const name = `${kind} ${layer} ${head}`
-    if (on) this.off.delete(name)
-    else this.off.set(name, {kind, layer, head})
+  turn(heads, on) {
+    for (const head of heads)
+      if (on) this.off.delete(headName(head))
+      else this.off.set(headName(head), head)
     this.answer()
   }
 
@@ -156,8 +187,18 @@ class Page {
 
   /** Another pane to the left, with the first stage; or away with it. */
   compare() {
-    if (this.panes.length > 1) this.panes.pop().element.remove()
-    else this.addPane().stage = 0
+    const shown = this.panes.map(({stage}) => stage)
+    this.showStages(shown.length > 1 ? shown.slice(0, 1) : [0, ...shown])
+  }
+
+  /** A pane for one or two stages, from left to right; for none, those that are there stay. */
+  showStages(stages) {
+    const [right, left] = [...stages].reverse()
+    if (right === undefined) return
+    if (left === undefined && this.panes.length > 1) this.panes.pop().element.remove()
+    if (left !== undefined && this.panes.length === 1) this.addPane()
+    this.panes[0].stage = right
+    if (left !== undefined) this.panes[1].stage = left
     this.element("compare").ariaPressed = String(this.panes.length > 1)
     this.answer()
   }
@@ -167,12 +208,16 @@ class Page {
     const {step} = this.state
     const names = this.panes.map((pane) => (this.live ? this.data.stages[pane.stage].name : this.data.title))
     this.panes.forEach((pane, index) => pane.update(pane.recording, this.state, names[index]))
-    this.heads.update(this.panes[0].recording, this.state, this.panes[0].step)
     const several = this.panes.length > 1
-    const said = this.panes.map((pane, index) => (several ? `${names[index]} ` : "") + pane.say(several))
-    this.element("said").textContent = `step ${step} of ${this.steps}: ${said.join("; ")}`
+    this.heads.update(this.panes[0].recording, this.state, this.panes[0].step, this.off, several && names[0])
+    const said = this.panes.map((pane, index) => (several ? `${names[index]} ` : "") + pane.say(several)).reverse()
+    this.element("said").textContent = `token ${step} of ${this.steps}: ${said.join("; ")}`
+    const {trained} = this.data
+    this.element("note").textContent =
+      trained && this.source.length > trained ? `longer than any in training (at most ${trained}); it may fail` : ""
     for (const id of ["first", "back"]) this.element(id).ariaDisabled = String(step === 1)
     for (const id of ["next", "last"]) this.element(id).ariaDisabled = String(step === this.steps)
+    this.remember()
   }
 }
 

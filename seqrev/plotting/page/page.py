@@ -5,6 +5,7 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -18,24 +19,35 @@ from seqrev.interpret.attention_kinds import ATTENTION_NAMES, Kind
 from seqrev.plotting.page.stages import Stage, why_not_live, write_stages
 from seqrev.plotting.style import palette_colours
 from seqrev.system.text import printable
-from seqrev.task import FIRST_SYMBOL, RuleName, alignment_name
+from seqrev.task import FIRST_SYMBOL, RuleName
 
 FOLDER = Path(__file__).parent
 SCRIPTS = (  # in the order in which they need each other; model first, then what is seen of it
     *("tensors", "positions", "attention", "layers", "transformer", "weights", "task"),
-    *("recording", "map", "pane", "heads", "page"),
+    *("recording", "map", "pane", "heads", "link", "page"),
 )
 LONGEST = 100  # symbols of a sequence that is typed; the maps grow with the square of the length
 MOST_RECORDED = 20_000_000  # weights of recorded maps: about 55 MB
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What a model has learned to answer."""
+
+    rule: RuleName
+    """By which its answers are right."""
+    longest_source: int | None = None
+    """Symbols in the longest sequence of its training; None: not known."""
+    longest_answer: int | None = None
+    """Symbols in the longest answer, where the rule does not say it."""
+
+
 def attention_page(
     arrays: Mapping[str, NDArray[Any]],
     config: ModelConfig,
-    rule: RuleName,
+    learned: Learned,
     title: str,
     stages: Sequence[Stage] = (),
-    longest_answer: int | None = None,
     shown: tuple[Kind, int | None, int | None] = ("cross", None, None),
 ) -> str:
     """An HTML page with a model that answers in it; where the model is not for a page, with the maps of one sequence.
@@ -44,10 +56,9 @@ def attention_page(
         arrays: what ``--arrays`` saves of a sequence, with which the page begins: ``encoder``, ``decoder`` and ``cross``,
             each ``[layer, head, tgt, src]``, and the labels ``source_tokens``, ``target_tokens`` and ``emitted_tokens``.
         config: of the model.
-        rule: by which its answers are right.
+        learned: what the page says of its answers.
         title: plain text.
         stages: of the training; the last is shown first.
-        longest_answer: in symbols, where the rule does not say it.
         shown: kind, layer (None: the last) and head (None: the mean) of the large map at first, counted from 1.
 
     Raises:
@@ -60,11 +71,11 @@ def attention_page(
         "palette": palette_colours(),
         "shown": {"kind": kind, "layer": layer, "head": head or 0},
         "config": config.model_dump(),
-        "rule": rule,
-        "alignment": alignment_name(rule),
+        "rule": learned.rule,
+        "trained": learned.longest_source,
         "source": [int(symbol) for symbol in source],
         "longest": min(LONGEST, config.max_positions - 2),
-        "longestAnswer": longest_answer,
+        "longestAnswer": learned.longest_answer,
     }
     reason = why_not_live(config, stages)
     if not reason and len(source) > document["longest"]:

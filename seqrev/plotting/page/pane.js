@@ -134,7 +134,8 @@ class Pane {
 
   /** The step in words, for those who do not see the map; `short`: without where it looks. */
   say(short) {
-    const {emitted, probabilities, source} = this.recording
+    const {emitted, probabilities, source, steps} = this.recording
+    if (this.state.step > steps) return "has ended"
     const {kind, layer, head} = this.state
     const chance = probabilities ? ` (${percent(this.recording.top(this.step)[0].probability)})` : ""
     const said = `emits ${emitted[this.step - 1]}${chance}`

@@ -8,7 +8,7 @@ import seqrev
 from seqrev.api.reverser import Reverser
 from seqrev.config import ModelConfig
 from seqrev.model.transformer import Transformer
-from seqrev.plotting.page import Stage, attention_page
+from seqrev.plotting.page import Learned, Stage, attention_page
 from seqrev.task import RuleName, vocabulary_size
 from tests.docs.guide import ROOT
 
@@ -39,4 +39,5 @@ def page_of(model: Transformer, source: Sequence[int], stages: Sequence[Stage] |
     """The page of a model, which begins with a source; ``stages`` None: the model as it is."""
     seen = Reverser(seqrev.Config(model=model.config), model).attention(source)
     some = [stage_of(model)] if stages is None else stages
-    return attention_page(seen.to_arrays(), model.config, model.rule, title, some, model.longest_answer)
+    learned = Learned(model.rule, longest_source=10, longest_answer=model.longest_answer)
+    return attention_page(seen.to_arrays(), model.config, learned, title, some)

@@ -27,6 +27,7 @@ SCREENS = {
     "full HD": (1920, 1080, 1.0),
     "telephone": (390, 844, 1.0),
     "zoomed": (1280, 720, 2.0),
+    "notebook": (890, 736, 1.0),  # the frame
 }
 SHAPE = ModelConfig(d_model=16, heads=2, encoder_layers=1, decoder_layers=2, d_ff=16, max_positions=64)
 
@@ -44,6 +45,9 @@ def html(pretrained: Reverser) -> str:
 @pytest.fixture
 def page(show: Open, html: str) -> Page:
     return show(html)
+
+
+DIMMED = "return [...document.querySelectorAll('main, footer')].map(({inert}) => inert)"
 
 
 def answered(page: Page) -> list[str]:
@@ -65,12 +69,12 @@ def finish(page: Page) -> None:
 def assert_silent(page: Page) -> None:
     """Nothing was refused or went wrong, and nothing but the file was asked for."""
     assert [entry for entry in page.logged("browser") if entry["level"] != "INFO"] == []
-    assert [url for url in page.requests() if not url.startswith("data:")] == [page.driver.current_url]
+    assert [url for url in page.requests() if not url.startswith("data:")] == [page.driver.current_url.partition("#")[0]]
 
 
 def test_it_begins_at_the_first_step_and_asks_nobody(page: Page) -> None:
     assert page.driver.title == page.text("h1") == "runs/001"
-    assert page.text("#said") == "step 1 of 5: emits 9 (99.9\xa0%), looks most at 9, position 4"
+    assert page.text("#said") == "token 1 of 5: emits 9 (99.9\xa0%), looks most at 9, position 4"
     assert answered(page) == ["9"]
     assert page.text(".caption") == "cross-attention, layer 2, mean of 4 heads: mass 1.00, hit 1.00"
     assert_silent(page)
@@ -92,7 +96,7 @@ def test_the_keys_step_and_tokens_that_are_not_emitted_yet_have_no_label(page: P
         page.press(key)
         assert answered(page) == emitted[:step]
         assert labels(page) == (emitted[:step], ["<BOS>", "4", "8", "2", "9", "<EOS>"])
-        assert page.text("#said").startswith(f"step {step} of 5: emits {emitted[step - 1]}")
+        assert page.text("#said").startswith(f"token {step} of 5: emits {emitted[step - 1]}")
         assert page.texts(".verdict") == (["✓ right"] if step == 5 else [])
     page.click("button", "decoder self-attention, layer 1, head 2")
     for step in range(1, 6):
@@ -103,10 +107,10 @@ def test_the_keys_step_and_tokens_that_are_not_emitted_yet_have_no_label(page: P
 
 
 def test_buttons_do_what_keys_do(page: Page) -> None:
-    for name, step in (("next step", 2), ("last step", 5), ("one step back", 4), ("first step", 1)):
+    for name, step in (("next token", 2), ("last token", 5), ("one token back", 4), ("first token", 1)):
         page.click("button", name)
         assert len(answered(page)) == step
-    page.click("button", "next step")
+    page.click("button", "next token")
     page.press(Keys.ARROW_RIGHT)  # the focus is on the button
     assert len(answered(page)) == 3
 
@@ -189,7 +193,7 @@ def test_what_is_typed_is_answered_at_once(page: Page, pretrained: Reverser) -> 
 
 
 @pytest.mark.parametrize("text", ["", "10 4", "4 8 x", "-1", "1.5", "1_0", "٣", "4 " * 120, *HOSTILE])
-def test_what_is_no_sequence_is_refused_and_the_last_answer_stays(page: Page, text: str) -> None:
+def test_what_is_no_sequence_is_refused_and_the_last_answer_dimmed(page: Page, text: str) -> None:
     page.type(text)
     page.press(Keys.ENTER)
     message = page.text("#message")
@@ -199,9 +203,20 @@ def test_what_is_no_sequence_is_refused_and_the_last_answer_stays(page: Page, te
     if text:
         assert page.run("return document.activeElement.id") == "sequence"
     assert page.run("return window.broken === undefined && !document.querySelector('img')")
+    assert page.run(DIMMED) == [True, True]
+    page.run("document.activeElement.blur()")
+    page.press(Keys.ARROW_RIGHT)
+    assert len(answered(page)) == 1  # what is dimmed does not go on
     page.type("7")
     assert page.texts("#message") == []
+    assert page.run(DIMMED) == [False, False]
     assert answered(page) == ["7"]
+
+
+def test_it_says_when_a_sequence_is_longer_than_those_of_the_training(page: Page) -> None:
+    for length, said in ((10, []), (11, ["longer than any in training (at most 10); it may fail"]), (1, [])):
+        page.type("1 " * length)
+        assert page.texts("#note") == said
 
 
 def test_digits_may_stand_together(page: Page) -> None:
@@ -242,7 +257,8 @@ def test_stages_are_chosen_and_compared(page: Page) -> None:
     finish(page)
     assert page.texts(".verdict.good") == ["✓ right"]
     assert len(page.texts(".verdict.bad")) == 1
-    assert re.search(r"step 500 emits .*; step 32 emits ", page.text("#said"))
+    assert re.fullmatch(r"token 5 of 5: step 32 (emits .*|has ended); step 500 emits <EOS> .*", page.text("#said"))
+    assert page.text("#main h2 span").startswith("heads at step 500")
     page.click("button", "compare two stages")
     assert len(page.find(".pane")) == 1
 
@@ -260,6 +276,11 @@ def test_it_is_readable_on_every_screen(page: Page, scheme: str, screen: str) ->
             assert contrast >= 4.5, text
         sizes = page.run("return [document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
         assert sizes[0] <= width / zoom
+        if screen == "notebook":  # the switches are in view, two stages or one
+            (first, *_, last) = page.run(
+                "return [...document.querySelectorAll('.head input')].map((box) => box.getBoundingClientRect().bottom)"
+            )
+            assert 0 < first < last < height
         if screen in ("laptop", "full HD"):
             assert sizes[1] <= height
             cut = (
