@@ -164,7 +164,7 @@ def _patching(
             details["maps"][kind] = {"points": one.points, "whole": whole, "recovery": one.recovery.tolist()}
             best = one.recovery.argmax(axis=1).tolist()
             where = [
-                f"{'position' if tokens is source else 'step'} {place + (tokens is not source)} ({tokens[place]})"
+                f"{'position' if tokens is source else 'target step'} {place + (tokens is not source)} ({tokens[place]})"
                 for place in best
             ]
             rows += [list(row) for row in zip(one.points, whole, where, strict=True) if abs(row[1]) >= SHOWN]

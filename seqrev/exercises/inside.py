@@ -35,13 +35,13 @@ def _check_wrong_token(answer: Any) -> Verdict:
     if found[: len(GIVEN)] == GIVEN:  # which were not asked for, but do no harm
         found = found[len(GIVEN) :]
     if found == expected:
-        why = "It does not find its place by what it wrote last: it counts its steps. (train.target_noise is for that.)"
+        why = "It does not find its place by what it wrote last: it counts its tokens. (train.target_noise is for that.)"
         return right(why)
     if found == [4]:
         return wrong("So it would be if it looked up its last token in the source. Does it?")
     if found == [2, 8, 4]:
         return wrong("So it would be if it made up for the token. But it does not know that the token is wrong.")
-    return wrong("It writes something else. Try it: model.model(source, target) gives logits for every step.")
+    return wrong("It writes something else. Try it: model.model(source, target) gives logits for every target step.")
 
 
 def _test_sequences(model: Reverser, count: int) -> list[list[int]]:
@@ -85,11 +85,11 @@ def _check_clock(answer: Any) -> Verdict:
         for source in _test_sequences(model, 50):
             emitted = model.model(source_ids(source), target_ids(source[::-1]))[0].argmax(-1) - FIRST_SYMBOL
             first, steps = first + int((emitted == source[-1]).sum()), steps + len(emitted)
-    share = f"At {100 * first / steps:.0f} % of the steps, the model emits the first token of its answer"
+    share = f"At {100 * first / steps:.0f} % of the target steps, the model emits the first token of its answer"
     if first < ENOUGH * steps:
-        return wrong(f"{share}; {100 * ENOUGH:.0f} % are asked for. Which weights does the first step have?")
+        return wrong(f"{share}; {100 * ENOUGH:.0f} % are asked for. Which weights does the first one have?")
     return right(
-        f"{share}: it takes every step for the first. The share of <BOS> is its clock, and the clock stands still."
+        f"{share}: it takes every target step for the first. The share of <BOS> is its clock, and the clock stands still."
     )
 
 
@@ -97,9 +97,9 @@ EXERCISES = [
     Exercise(
         "A wrong token",
         """
-        The trained model, seqrev.load("pretrained"), reverses 4 8 2 9. At step 2 it is about to
-        write 2, but we put 8 in its place: the decoder reads <BOS> 9 8. Which tokens does the
-        model write from here on, up to <EOS>? Answer with a list.
+        The trained model, seqrev.load("pretrained"), reverses 4 8 2 9. At target step 2 it is
+        about to write 2, but we put 8 in its place: the decoder reads <BOS> 9 8. Which tokens
+        does the model write from here on, up to <EOS>? Answer with a list.
         """,
         "Does it find its place by the last token that it reads, or by counting? Remember train.target_noise.",
         _check_wrong_token,
@@ -117,13 +117,13 @@ EXERCISES = [
     Exercise(
         "Stop the clock",
         """
-        In the decoder's first layer, step t attends almost equally to all t tokens that it may
-        see, so <BOS> has a share of about 1/t. Is this the clock by which the model counts? Then
-        it can be stopped. Write stop_the_clock(weights), which takes the self-attention weights of
-        this layer, [batch, head, tgt, src], and returns others, such that the model takes every
-        step for the first, and emits the first token of its answer again and again.
+        In the decoder's first layer, target step t attends almost equally to all t tokens that it
+        may see, so <BOS> has a share of about 1/t. Is this the clock by which the model counts?
+        Then it can be stopped. Write stop_the_clock(weights), which takes the self-attention weights
+        of this layer, [batch, head, tgt, src], and returns others, such that the model takes every
+        target step for the first, and emits the first token of its answer again and again.
         """,
-        "At the first step there is <BOS> and nothing else. Every row still sums to one.",
+        "At the first target step there is <BOS> and nothing else. Every row still sums to one.",
         _check_clock,
     ),
 ]

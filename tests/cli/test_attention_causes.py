@@ -26,7 +26,7 @@ def test_patching_by_point(cli: Cli) -> None:
     assert lines[1] == "corrupt  4 8 5 9  ->  9 5 8 4 <EOS>"
     rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in lines[3:-1]}
     assert rows["residual.encoder.1"] == ["1.000", "position 3 (2)"]
-    assert rows["residual.decoder.2"] == ["1.000", "step 2 (2)"]
+    assert rows["residual.decoder.2"] == ["1.000", "target step 2 (2)"]
     assert "decoder.1.1" not in rows  # brings nothing back
     document = cli(*PRETRAINED, "--patch", "4 8 2 9", "4 8 5 9", "--json").document
     assert np.shape(document["maps"]["cross"]["recovery"]) == (8, 5)
