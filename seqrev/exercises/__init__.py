@@ -59,7 +59,7 @@ def check(number: int, answer: Any = ...) -> Verdict:
         return wrong(f"Your answer goes in place of the dots; exercises.hint({number}) helps.")
     try:
         # The same everywhere, and the random numbers of a notebook do not depend on it:
-        with torch.random.fork_rng(devices=[]), limit_threads(1):
+        with torch.random.fork_rng(devices=[]), limit_threads(1), torch.device("cpu"):
             return exercise.check(answer)
     except Unusable as error:
         return wrong(str(error))

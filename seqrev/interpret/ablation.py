@@ -67,9 +67,10 @@ def _other(how: How, tokens: Tensor, seed: int) -> Intervention:
     if how == "mean":
         mean = tokens.mean(dim=0)
         return lambda value, _cache: mean.expand_as(value)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
 
     def draw(value: Tensor, _cache: Cache) -> Tensor:
-        return tokens[torch.randint(len(tokens), value.shape[:-1], generator=generator).to(tokens.device)]
+        chosen = torch.randint(len(tokens), value.shape[:-1], generator=generator, device="cpu")
+        return tokens[chosen.to(tokens.device)]
 
     return draw

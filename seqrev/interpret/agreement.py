@@ -14,6 +14,7 @@ from seqrev.inference.batching import Sources
 from seqrev.interpret.alignment import teacher_forced_ids
 from seqrev.interpret.attribution import gradient_times_input, rollout, value_weighted
 from seqrev.interpret.influence import correlation, source_influence
+from seqrev.model.tensors import to_array
 from seqrev.model.transformer import Transformer
 from seqrev.task import FIRST_SYMBOL
 
@@ -67,9 +68,9 @@ def report_agreement(model: Transformer, sources: Sources) -> AgreementReport:
     """
     effects, pictures, count = [], defaultdict(list), 0
     for symbols, source, answer in teacher_forced_ids(model, sources):
-        effects.append(source_influence(model, source, answer).cpu().numpy().ravel())
+        effects.append(to_array(source_influence(model, source, answer)).ravel())
         for name, picture in _pictures(model, source, answer):
-            pictures[name].append(picture[..., 1:-1].cpu().numpy().ravel())  # of the symbols
+            pictures[name].append(to_array(picture[..., 1:-1]).ravel())  # of the symbols
         count += len(symbols)
     effect = np.concatenate(effects)
     found = {name: correlation(np.concatenate(parts), effect) for name, parts in pictures.items()}
@@ -86,7 +87,7 @@ def _pictures(model: Transformer, source: Tensor, answer: Tensor) -> Iterator[tu
     target = answer[:, :-1]
     with torch.no_grad():
         maps = model.attention_maps(source, target)
-    flow = rollout(maps.encoder) if maps.encoder else torch.eye(source.shape[1]).to(maps.cross[0])
+    flow = rollout(maps.encoder) if maps.encoder else torch.eye(source.shape[1], device=source.device).to(maps.cross[0])
     of_heads, of_layers = value_weighted(model, source, target)
     for index, weights in enumerate(maps.cross):
         both = torch.cat((weights.mean(dim=1, keepdim=True), weights), dim=1)

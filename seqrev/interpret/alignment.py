@@ -15,7 +15,7 @@ from seqrev.data.sequences import indices_by_length, targets_of
 from seqrev.errors import UsageError
 from seqrev.inference.batching import Sources, chunks_by_length, rows_for_maps
 from seqrev.interpret.attention_kinds import check_layer_and_head
-from seqrev.model.tensors import to_tensors
+from seqrev.model.tensors import to_array, to_tensors
 from seqrev.model.transformer import AttentionMaps, Transformer
 from seqrev.task import ENDED, Array, RuleName, alignment
 
@@ -97,7 +97,7 @@ def alignment_over(model: Transformer, sources: Sources, layer: int | None = Non
     total, rows = np.zeros((model.config.heads + 1, 2)), 0
     for chunk, maps in teacher_forced_maps(model, sources):
         wanted = aligned_positions(chunk, model.rule)
-        scores = alignment_scores(layer, maps.cross[layer - 1].float().cpu().numpy(), wanted)
+        scores = alignment_scores(layer, to_array(maps.cross[layer - 1]), wanted)
         total += np.array([[score.mass, score.hit] for score in scores]) * wanted.size
         rows += wanted.size
     return [AntiDiagonal(layer, head or None, *means) for head, means in enumerate((total / rows).tolist())]

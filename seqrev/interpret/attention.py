@@ -18,6 +18,7 @@ from seqrev.inference.batching import weights_of_maps
 from seqrev.inference.search import Hypothesis, decode
 from seqrev.interpret.alignment import AntiDiagonal, Weights, aligned_positions, alignment_scores
 from seqrev.interpret.attention_kinds import ATTENTION_NAMES, Kind, check_layer_and_head
+from seqrev.model.tensors import to_array
 from seqrev.model.transformer import AttentionMaps, Transformer
 from seqrev.system.text import shorten_sequence
 from seqrev.task import RuleName, add_special_tokens, apply_rule
@@ -96,7 +97,7 @@ class Attention:
         layers = getattr(self.maps, kind)
         layer = len(layers) if layer is None else layer
         check_layer_and_head(self.config, kind, layer)
-        return np.asarray(layers[layer - 1][0], dtype=np.float32)
+        return to_array(layers[layer - 1][0]).astype(np.float32, copy=False)
 
     def all_weights(self, kind: Kind = "cross") -> Weights:
         """The maps of all layers, ``[layer, head, tgt, src]``; of an encoder without layers there are none."""

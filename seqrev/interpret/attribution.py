@@ -31,7 +31,7 @@ def value_weighted(model: Transformer, source: Tensor, target: Tensor) -> tuple[
     of_heads, of_layers = [], []
     for layer, part in enumerate(model.decoder.layers, start=1):
         columns = torch.split(part.cross_attention.out_proj.weight, config.d_model // config.heads, dim=1)
-        total: Tensor | float = 0.0
+        total = torch.zeros((), device=source.device)
         lengths = []
         for head, column in zip(heads, columns, strict=True):
             weights, value = (found[f"cross.{layer}.{head}.{what}"] for what in ("weights", "value"))
@@ -39,7 +39,7 @@ def value_weighted(model: Transformer, source: Tensor, target: Tensor) -> tuple[
             lengths.append(added.norm(dim=-1))
             total = total + added
         of_heads.append(torch.stack(lengths, dim=1))
-        of_layers.append(torch.as_tensor(total).norm(dim=-1))
+        of_layers.append(total.norm(dim=-1))
     return torch.stack(of_heads), torch.stack(of_layers)
 
 
@@ -49,7 +49,9 @@ def rollout(layers: tuple[Tensor, ...]) -> Tensor:
     A position keeps half of what it has, and takes half from where it attends, in the mean over the heads (Abnar and
     Zuidema, "Quantifying Attention Flow in Transformers", 2020). ``layers``: their weights, ``[batch, head, src, src]``.
     """
-    steps = [(weights.mean(dim=1) + torch.eye(weights.shape[-1]).to(weights)) / 2 for weights in layers]
+    steps = [
+        (weights.mean(dim=1) + torch.eye(weights.shape[-1], device=weights.device).to(weights)) / 2 for weights in layers
+    ]
     return functools.reduce(lambda before, step: step @ before, steps)
 
 
@@ -76,7 +78,7 @@ def gradient_times_input(model: Transformer, source: Tensor, target: Tensor, emi
 
     with torch.enable_grad(), intervene(model, {"tokens.encoder": leaf}):
         logits = model(source[rows], target[rows])
-        chosen = logits[torch.arange(len(rows)), step, emitted.flatten()]
+        chosen = logits[torch.arange(len(rows), device=source.device), step, emitted.flatten()]
         (gradient,) = torch.autograd.grad(chosen.sum(), leaves)
     symbols = model.encoder.embedding.tokens.weight[FIRST_SYMBOL:].detach()
     count = max(1, len(symbols) - 1)

@@ -12,6 +12,7 @@ from seqrev.interpret.ablation import ablate
 from seqrev.interpret.agreement import AgreementReport, affordable, report_agreement
 from seqrev.interpret.alignment import Weights, aligned_positions, mass_and_hit, teacher_forced_maps
 from seqrev.interpret.attention_kinds import Kind
+from seqrev.model.tensors import to_array
 from seqrev.model.transformer import Transformer
 
 ANSWERED = 300  # sequences that are answered without each head
@@ -98,7 +99,7 @@ def _measure_all(model: Transformer, sources: Sources) -> dict[tuple[Kind, int],
         }
         for kind, (content, reference) in references.items():
             for layer, weights in enumerate(getattr(maps, kind), start=1):
-                measured = _measure(weights[:, :, content].float().cpu().numpy(), reference)
+                measured = _measure(to_array(weights[:, :, content]), reference)
                 sums[kind, layer] = sums.get((kind, layer), 0.0) + measured
             rows[kind] = rows.get(kind, 0) + len(chunk) * reference.shape[1]
     return {(kind, layer): total / rows[kind] for (kind, layer), total in sums.items()}

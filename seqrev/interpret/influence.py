@@ -16,6 +16,7 @@ from torch import Tensor
 from seqrev.errors import UsageError
 from seqrev.inference.batching import rows_for_forcing
 from seqrev.interpret.attention import Attention
+from seqrev.model.tensors import to_array
 from seqrev.model.transformer import Transformer
 from seqrev.task import FIRST_SYMBOL, add_special_tokens
 
@@ -69,7 +70,7 @@ def influence(model: Transformer, seen: Attention) -> Influence:
     source = torch.from_numpy(add_special_tokens(np.array([seen.source]))).to(model.device)
     answer = torch.from_numpy(add_special_tokens(np.array([seen.answer.output], dtype=np.int64))).to(model.device)
     effect = source_influence(model, source, answer[:, : len(seen.emitted_tokens) + 1])
-    return Influence(seen, effect[0].cpu().numpy())
+    return Influence(seen, to_array(effect[0]))
 
 
 @torch.no_grad()
@@ -102,8 +103,8 @@ def source_influence(model: Transformer, source: Tensor, answer: Tensor) -> Tens
 
 
 def _grid(batch: int, length: int, others: int, device: torch.device) -> tuple[Tensor, ...]:
-    sizes = (torch.arange(batch), torch.arange(length), torch.arange(1, others + 1))
-    return torch.meshgrid(*(size.to(device) for size in sizes), indexing="ij")
+    sizes = ((0, batch), (0, length), (1, others + 1))
+    return torch.meshgrid(*(torch.arange(*size, device=device) for size in sizes), indexing="ij")
 
 
 def _probabilities(model: Transformer, source: Tensor, answer: Tensor) -> Tensor:

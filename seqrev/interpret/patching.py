@@ -32,6 +32,7 @@ from seqrev.interpret.interventions import (
     record,
     residual_points,
 )
+from seqrev.model.tensors import to_array
 from seqrev.model.transformer import Transformer
 from seqrev.task import EOS, FIRST_SYMBOL, add_special_tokens
 
@@ -114,7 +115,7 @@ class _Runs(NamedTuple):
         counts = right != wrong
         whole, part = (clean - corrupt)[counts].sum(), (patched - corrupt)[..., counts].sum(-1)
         by_step = ((patched - corrupt) / (clean - corrupt)).masked_fill(~counts, torch.nan)
-        return (part / whole).float().cpu().numpy(), by_step.float().cpu().numpy()
+        return to_array(part / whole), to_array(by_step)
 
 
 def _name(token: int) -> str:

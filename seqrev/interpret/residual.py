@@ -17,6 +17,7 @@ from torch import Tensor
 
 from seqrev.interpret.attention import Attention
 from seqrev.interpret.interventions import from_cache, intervene, record, residual_points
+from seqrev.model.tensors import to_array
 from seqrev.model.transformer import Transformer
 from seqrev.task import FIRST_SYMBOL, add_special_tokens
 
@@ -70,8 +71,8 @@ def read_residual(model: Transformer, seen: Attention) -> ResidualReading:
     target = answer[:, :steps]
     emitted = answer[0, 1:].tolist()[:steps]
     attribution = attribute_logits(model, source, target)
-    values = np.stack([value[0].cpu().numpy() for value in attribution.values()])
-    return ResidualReading(seen, emitted, logit_lens(model, source, target)[:, 0].cpu().numpy(), list(attribution), values)
+    values = np.stack([to_array(value[0]) for value in attribution.values()])
+    return ResidualReading(seen, emitted, to_array(logit_lens(model, source, target)[:, 0]), list(attribution), values)
 
 
 @torch.no_grad()

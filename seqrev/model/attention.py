@@ -90,7 +90,7 @@ def plain_attention(
     addresses: int = 1,
 ) -> Tensor:
     """The values, ``[batch, head, src, d_head]``, weighted by ``attention_weights``, with ``dropout`` on the weights."""
-    return drop(attention_weights(query, key, mask, bias, addresses), dropout) @ value
+    return drop(attention_weights(query, key, mask, bias, addresses), dropout).to(value.dtype) @ value
 
 
 def fused_attention(
@@ -192,7 +192,7 @@ class MultiHeadAttention(nn.Module):
         if positions.query_rotation is not None:
             query = apply_rotary(query, positions.query_rotation)
         if positions.query_scale is not None:
-            query = query * positions.query_scale
+            query = (query * positions.query_scale).to(query.dtype)
         query = self.query_dropout(query)
         if context is not None:
             key = self._split(self.k_proj(context), self.heads * self.addresses)
@@ -238,7 +238,7 @@ class MultiHeadAttention(nn.Module):
         if fused:
             return fused_attention(query, key, value, mask, whole_bias, dropout), None
         weights = self.softmax(attention_scores(query, key, whole_bias, noise, self.addresses), mask)
-        return self.dropout(weights) @ value, weights
+        return self.dropout(weights).to(value.dtype) @ value, weights
 
 
 def has_hooks(module: nn.Module) -> bool:

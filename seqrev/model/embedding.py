@@ -23,6 +23,6 @@ class TokenEmbedding(nn.Module):
         if self.positions is not None:
             states = states + self.positions(positions.clamp(min=0))
         elif self.config.positions == "sinusoidal":
-            states = states + sinusoidal(positions, self.config.d_model, self.config.position_base)
+            states = states + sinusoidal(positions, self.config.d_model, self.config.position_base).to(states)
         embedded: Tensor = self.dropout(states)
         return embedded

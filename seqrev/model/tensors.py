@@ -1,6 +1,9 @@
-"""Sequences as a model is given them."""
+"""Sequences as a model is given them, and tensors as arrays."""
+
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from seqrev.task import Array, RuleName, add_special_tokens, apply_rule
@@ -18,3 +21,8 @@ def to_tensors(sources: Array, targets: Array | RuleName, device: torch.device) 
     if device.type == "cuda":  # a copy from pinned memory does not keep the program waiting
         return source.pin_memory().to(device, non_blocking=True), target.pin_memory().to(device, non_blocking=True)
     return source.to(device), target.to(device)
+
+
+def to_array(values: Tensor) -> NDArray[Any]:
+    """The numbers of a tensor, wherever it is; half precision, of which NumPy knows but one kind, becomes float32."""
+    return (values if values.dtype.itemsize > 2 or not values.is_floating_point() else values.float()).numpy(force=True)

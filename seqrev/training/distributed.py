@@ -84,7 +84,7 @@ class Processes:
         import torch
         import torch.distributed as dist
 
-        largest = torch.tensor(value)
+        largest = torch.tensor(value, device="cpu")
         dist.all_reduce(largest, dist.ReduceOp.MAX)
         return int(largest)
 

@@ -120,7 +120,8 @@ class Trainer:
         if self.state.is_finished:
             raise StopIteration
         began = time.perf_counter()
-        with limit_threads(self.config.train.threads):
+        exact = torch.autocast(self.state.device.type, enabled=False)  # the caller's: train.precision says what is rounded
+        with limit_threads(self.config.train.threads), exact:
             event = self._validate() if self.state.validation_is_due else self._train_step()
         self.seconds += time.perf_counter() - began
         event = replace(event, seconds=round(self.seconds, 3))

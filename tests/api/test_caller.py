@@ -13,7 +13,9 @@ import pytest
 import torch
 
 import seqrev
+from seqrev import exercises
 from seqrev.api.reverser import Reverser, load
+from seqrev.interpret.agreement import report_agreement
 from seqrev.runs.folders import Run
 from seqrev.training.trainer import Trainer
 from tests.helpers import tiny_config
@@ -154,3 +156,58 @@ def test_signals_are_not_taken(trained_run: Run, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("signal.signal", refuse)
     everything(trained_run)
+
+
+@pytest.fixture
+def _default_device() -> Iterator[None]:
+    torch.set_default_device("meta")  # as "cuda" would, it takes every tensor that does not say where it belongs
+    yield
+    torch.set_default_device(None)
+
+
+def looked_into(model: Reverser) -> list[Any]:
+    """Numbers of every experiment."""
+    seen = model.attention([1, 2, 3])
+    found: list[Any] = [
+        seen.influence().effect,
+        seen.residual().lens,
+        model.patch([1, 2, 3], [1, 4, 3]).maps["cross"].whole,
+    ]
+    for how in ("zero", "mean", "resample"):
+        with model.ablate("cross.1.1", how=how, sequences=ASKED):
+            found.append(model.decode(ASKED))
+    found.append(report_agreement(model.model, ASKED[:1]).heads)
+    return found
+
+
+def test_on_another_default_device_the_numbers_are_the_same(trained_run: Run, request: pytest.FixtureRequest) -> None:
+    expected, looked = everything(trained_run), looked_into(load(trained_run, "cpu"))
+    request.getfixturevalue("_default_device")
+    assert everything(trained_run) == expected
+    np.testing.assert_equal(looked_into(load(trained_run, "cpu")), looked)
+    assert exercises.check(1, 46).right == exercises.check(1, 46).right
+
+
+def test_a_training_in_the_callers_autocast_is_as_precise_as_ever() -> None:
+    expected = seqrev.train(NOISY, device="cpu").events
+    with torch.autocast("cpu", torch.bfloat16):
+        assert seqrev.train(NOISY, device="cpu").events == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("positions", ["relative", "alibi", "rotary", "sinusoidal"])
+def test_a_model_may_be_of_another_type(dtype: torch.dtype, positions: str) -> None:
+    config = seqrev.load_config(NOISY, [f"model.positions={positions}", "model.length_scaling=true"])
+    model = Reverser.from_trainer(Trainer(config, device="cpu"))
+    precise = model.attention([1, 2, 3])
+    model.model.to(dtype)
+    assert len(model.decode(ASKED, beam=2)) == len(ASKED)
+    assert np.allclose(model.attention([1, 2, 3]).weights("encoder", 1), precise.weights("encoder", 1), atol=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_such_a_model_can_be_looked_into(trained_run: Run, dtype: torch.dtype) -> None:
+    model, precise = load(trained_run, "cpu"), load(trained_run, "cpu")
+    model.model.to(dtype)
+    assert [one.output for one in model.decode(ASKED)] == [one.output for one in precise.decode(ASKED)]
+    assert np.allclose(looked_into(model)[0], looked_into(precise)[0], atol=0.1)  # the influence
