@@ -7,14 +7,14 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from seqrev.api.ablation import Ablation
 from seqrev.api.attention import SeenAttention
 from seqrev.api.causes import SeenPatching, SeenPathPatching
 from seqrev.api.history import as_table
@@ -26,7 +26,7 @@ from seqrev.errors import InputError, UsageError, command_line
 from seqrev.inference.batching import Sources
 from seqrev.inference.evaluation import Evaluation, Protocol, evaluate
 from seqrev.inference.search import Hypothesis, decode
-from seqrev.interpret.ablation import How, ablate
+from seqrev.interpret.ablation import How
 from seqrev.interpret.attention import record_attention
 from seqrev.interpret.patching import patch, path_patch
 from seqrev.model.attention import has_hooks
@@ -147,10 +147,9 @@ class Reverser:
         weights = {name: tensor.float().numpy(force=True) for name, tensor in self.model.state_dict().items()}
         return [*stages, Stage(name, weights)]
 
-    @contextmanager
     def ablate(
         self, *points: str, how: How = "zero", sequences: Iterable[Symbols] | None = None, seed: int = 0
-    ) -> Iterator["Reverser"]:
+    ) -> Ablation:
         """Answer without these heads or other points, inside of ``with``: what they add to the residual stream is zero.
 
         >>> with model.ablate("cross.2.1", "decoder.1.3"):  # doctest: +SKIP
@@ -165,10 +164,7 @@ class Reverser:
             UsageError: there is no such point.
         """
         looked_at = None if how == "zero" else self._held_out() if sequences is None else self._sources(sequences)
-        with ExitStack() as stack:
-            with limit_threads(self.config.train.threads):  # it may look at the sequences now
-                stack.enter_context(ablate(self.model, points, how, looked_at, seed))
-            yield self
+        return Ablation(self, points, how, looked_at, seed)
 
     def patch(self, clean: Symbols, corrupt: Symbols) -> SeenPatching:
         """Put every activation of the run over ``clean`` into that over ``corrupt``, and see what comes back.
