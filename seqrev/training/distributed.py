@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
     from torch.nn import Module
 
+SECONDS_TO_END = 10.0  # of processes that have all done their work
 SECONDS_TO_SAVE = 25.0  # of the first process, while the others wait; torchrun kills after 30
 
 
@@ -133,8 +134,9 @@ def join(device: str, on_wait: Callable[[str], None] = lambda message: None) -> 
             "torchrun --nproc-per-node 2 -m seqrev train ...; or unset WORLD_SIZE",
         ) from None
     try:
-        yield Processes(rank, size)
-        _end_together(store, size)
+        processes = Processes(rank, size)
+        yield processes
+        _end_together(store, processes)
     except Interrupted as signal:
         if not signal.at_once:
             _stop_after_first(store, rank)
@@ -149,10 +151,12 @@ def join(device: str, on_wait: Callable[[str], None] = lambda message: None) -> 
     dist.destroy_process_group()
 
 
-def _end_together(store: "Store", size: int) -> None:
+def _end_together(store: "Store", processes: Processes) -> None:
     """Wait for the others. One that left while Gloo's threads still handled its last message was seen to abort."""
+    processes.largest(0)  # the first one may still evaluate and draw; who has gone without torchrun is noticed here
     store.add("ended", 1)
-    while store.add("ended", 0) < size:
+    last = time.monotonic() + SECONDS_TO_END
+    while store.add("ended", 0) < processes.size and time.monotonic() < last:
         time.sleep(0.05)
 
 

@@ -151,7 +151,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> FakeStore:
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr(sys.modules["torch.distributed.rendezvous"], "rendezvous", lambda url: iter([(store, 1, 2)]))
     monkeypatch.setattr("torch.distributed.distributed_c10d.PrefixStore", mock.Mock())
-    for name in ("init_process_group", "destroy_process_group"):
+    for name in ("init_process_group", "destroy_process_group", "all_reduce"):
         monkeypatch.setattr(torch.distributed, name, mock.Mock())
     return store
 
@@ -185,6 +185,16 @@ def test_processes_know_their_rank_and_wait_for_each_other_at_the_end(store: Fak
         assert (processes.rank, processes.size) == (1, 2)
         other_ends.start()
     assert store.add("ended", 0) == 2
+
+
+def test_nobody_waits_for_ever_for_one_that_has_gone(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqrev.training.distributed.SECONDS_TO_END", 0.1)
+    with join("cpu"):  # which has worked to its end, and left before it said so
+        pass
+    assert store.add("ended", 0) == 1
+    monkeypatch.setattr("torch.distributed.all_reduce", mock.Mock(side_effect=RuntimeError("gloo: Connection closed")))
+    with pytest.raises(ProcessLostError, match="Another process of this training has ended"), join("cpu"):
+        pass
 
 
 @pytest.mark.parametrize("size", ["", "x", "1", "-1"])
