@@ -63,8 +63,8 @@ def beam_bytes(model: Transformer, beam: int, source: int, target: int) -> int:
     """A lower bound of the memory that ``beam`` hypotheses to one source take, from its length and the answer's, in tokens.
 
     Of each hypothesis: the source's states, keys and values of source and target in each decoder layer; and of each token
-    that could follow, a log-probability, and the 16 bytes that ``topk`` sorts.
+    that could follow, a logit and a log-probability.
     """
     config = model.config
     states = config.d_model * (source + 2 * config.decoder_layers * (source + target))
-    return 4 * beam * (states + 5 * model.vocabulary_size)
+    return 4 * beam * (states + 2 * model.vocabulary_size)

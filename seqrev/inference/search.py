@@ -103,8 +103,8 @@ def beam_search(
     answers: dict[int, Hypothesis] = {}
 
     while len(active):
-        log_probabilities = model.decode(tokens[:, :, -1].reshape(-1, 1), memory, cache)[:, -1].float().log_softmax(-1)
-        scores, parents, chosen = _extend(scores, ended, log_probabilities, never)
+        newest = tokens[:, :, -1].reshape(-1, 1)
+        scores, parents, chosen = _extend(scores, ended, model.decode(newest, memory, cache)[:, -1], never)
         if beam > 1:
             tokens, ended = tokens.take_along_dim(parents[..., None], 1), ended.take_along_dim(parents, 1)
             first = torch.arange(len(active), device=device)[:, None] * beam
@@ -126,16 +126,18 @@ def beam_search(
     return [answers[row] for row in range(rows)]
 
 
-def _extend(scores: Tensor, ended: Tensor, log_probabilities: Tensor, never: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+def _extend(scores: Tensor, ended: Tensor, logits: Tensor, never: list[int]) -> tuple[Tensor, Tensor, Tensor]:
     """The best ``beam`` continuations of each row: their scores, the hypotheses they extend, their new tokens.
 
-    ``scores`` and ``ended``: ``[rows, beam]``; ``log_probabilities``: ``[rows · beam, vocabulary]``; ``never``: tokens
-    that are not chosen. An ended hypothesis stays as it is, padded. The log-probabilities become sums, to save memory.
+    ``scores`` and ``ended``: ``[rows, beam]``; ``logits``: ``[rows · beam, vocabulary]``; ``never``: tokens that are not
+    chosen. An ended hypothesis stays as it is, padded. All is done in place where the log-probabilities are, to save memory.
     """
-    beam = scores.shape[1]
-    step = log_probabilities.view(-1, beam, log_probabilities.shape[-1])
+    rows, beam = scores.shape
+    step = logits.float().log_softmax(-1).view(rows, beam, -1)
     step[..., never] = -torch.inf
     step.masked_fill_(ended[..., None], -torch.inf)
     step[..., PAD].masked_fill_(ended, 0.0)
-    best, index = step.add_(scores[..., None]).flatten(1).topk(beam, dim=-1)
-    return best, index // step.shape[-1], index % step.shape[-1]
+    # Of each hypothesis first: to sort all together would take four times the memory of a large vocabulary.
+    each, tokens = step.add_(scores[..., None]).topk(min(beam, step.shape[-1]), dim=-1)
+    best, index = each.flatten(1).topk(beam, dim=-1)
+    return best, index // each.shape[-1], tokens.flatten(1).gather(1, index)

@@ -322,7 +322,7 @@ def test_the_memory_of_a_beam_grows_with_all_that_it_keeps(monkeypatch: pytest.M
     few, more, longer, larger = needed
     assert more == 2 * few
     assert longer == few + 4 * 2 * 16 * (6 + 4 * (6 + 6))  # states of d_model, and two of each kind in both layers
-    assert larger == few + 20 * 2 * 45
+    assert larger == few + 4 * 2 * 2 * 45  # a logit and a log-probability of each token
 
 
 def test_greedy_decoding_asks_for_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
