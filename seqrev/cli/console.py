@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from seqrev.cli.tables import fit
 from seqrev.errors import SeqrevError, StorageError
 from seqrev.system.signals import Interrupted
-from seqrev.system.text import printable
+from seqrev.system.text import pasteable, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -65,7 +65,7 @@ class Console:
 
     def note(self, text: str) -> None:
         """Something worth knowing, on stderr: one line."""
-        _to_stderr(_one_line(text))
+        _to_stderr(_one_line(pasteable(text)))
 
     def warning(self, message: Warning | str) -> None:
         """What a library warns of, as of a driver that is too old for the GPU: without the place in its code."""
@@ -77,7 +77,7 @@ class Console:
 
     def error(self, error: SeqrevError | Interrupted) -> None:
         """One short paragraph and the next command, on stderr."""
-        message, hint = _one_line(str(error)), _one_line(error.hint)
+        message, hint = _one_line(str(error)), _one_line(pasteable(error.hint))
         if self.json_mode:
             _to_stderr(_to_json({"error": {"type": type(error).__name__, "message": message, "hint": hint}}))
         else:
@@ -133,7 +133,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        text = _one_line(text)
+        text = _one_line(pasteable(text))
         if self._bar is None:
             _to_stderr(text)
         else:

@@ -61,9 +61,7 @@ def command(
         console.not_drawn(outcome.not_drawn, command_line(*again))
     if outcome.failures:
         failed = "; ".join(map(str, outcome.failures))
-        raise TrainingError(
-            f"{len(outcome.failures)} of {len(what.members)} trainings failed: {failed}.", command_line(*again)
-        )
+        raise TrainingError(f"{len(outcome.failures)} of {len(what.members)} trainings failed: {failed}.", "seqrev runs")
 
 
 def _sweep(

@@ -132,9 +132,9 @@ def load_split(folder: Path, split: Split, config: Config) -> Sequence[list[int]
             raise InputError(f"{path} is damaged: its size or SHA-256 is not the one in manifest.json.", hint)
         own = read_jsonl(file, rows, task.max_length, task.symbols, task.rule)
     try:
-        return own or _judged(read_sequences(path, task, most_symbols(config)), task.rule)
+        return own or _judged(read_sequences(path, task, most_symbols(config)), task.rule, path)
     except UsageError as error:
-        raise InputError(f"{path} does not fit the configuration of its run: {error}", hint) from None
+        raise InputError(f"{error} That does not fit the configuration of its run.", hint) from None
 
 
 def _check_same(manifest: Mapping[str, Any], config: Config, folder: Path) -> None:
@@ -156,15 +156,15 @@ def _fields(seed: object, task: object, splits: object) -> dict[str, object]:
     return {"seed": seed, **fields}
 
 
-def _judged(rows: Sequence[Sequence[int]], rule: RuleName) -> Sequence[list[int]]:
+def _judged(rows: Sequence[Sequence[int]], rule: RuleName, path: Path) -> Sequence[list[int]]:
     """Rows whose targets are there if they must be, and else are what the rule makes of the sources."""
     if rule == "pairs":
         if not isinstance(rows, Pairs):
-            raise UsageError('"tgt" is missing, which the rule pairs needs.')
+            raise UsageError(f'{path}: "tgt" is missing, which the rule pairs needs.')
         return rows
     sources = [list(row) for row in rows]
     if isinstance(rows, Pairs):
         for number, (target, expected) in enumerate(zip(rows.targets, answers_to(sources, rule), strict=True), start=1):
             if target != expected:
-                raise UsageError(f'Line {number}: "tgt" is not what the rule {rule} makes of "src".')
+                raise UsageError(f'{path}, line {number}: "tgt" is not what the rule {rule} makes of "src".')
     return sources

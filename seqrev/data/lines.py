@@ -53,7 +53,7 @@ def parse_lines(file: BinaryIO, name: str, task: TaskConfig, longest: int, hint:
 
     Raises:
         InputError: there is no line, or one is not text, or far too long.
-        UsageError: a line does not hold sequences over the vocabulary; the message has its number.
+        UsageError: a line does not hold sequences over the vocabulary; the message has its name and number.
     """
     number, bytes_of_a_line = 0, 100_000 + 25 * longest  # at most, for source and target
     for number, line in _without_end(read_lines(file, name, bytes_of_a_line)):
@@ -68,7 +68,7 @@ def parse_lines(file: BinaryIO, name: str, task: TaskConfig, longest: int, hint:
         except UnicodeDecodeError:
             raise InputError(f"{name} is not text: line {number} is not UTF-8.", hint) from None
         except UsageError as error:
-            raise UsageError(f"Line {number}: {error}", error.hint) from None
+            raise UsageError(f"{name}, line {number}: {error}", error.hint) from None
         yield parsed
     if number == 0:
         raise InputError(f"{name} is empty; one sequence a line was expected.", hint)

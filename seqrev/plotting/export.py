@@ -5,6 +5,7 @@ All ``save_*`` raise ``UsageError`` for a suffix that is not theirs and ``InputE
 
 import io
 import shlex
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,4 +99,6 @@ def _write(path: Path, content: bytes) -> None:
     try:
         atomic_write(path, content)
     except StorageError as error:
-        raise InputError(str(error), "a file in a folder that exists and can be written") from None
+        elsewhere = Path(tempfile.gettempdir() if path.resolve().parent == Path.cwd() else "") / path.name
+        option = "--arrays" if path.suffix.lower() == ".npz" else "--out"
+        raise InputError(str(error), shlex.join((option, str(elsewhere)))) from None

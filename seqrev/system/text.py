@@ -1,5 +1,6 @@
 """Text that holds what a stranger chose, made safe and short enough to be shown, in any encoding."""
 
+import re
 import statistics
 import textwrap
 import unicodedata
@@ -42,6 +43,28 @@ def shorten_sequence(symbols: Iterable[int], width: int = 44) -> str:
 def printable(text: str) -> str:
     """Text with its control characters, which could steer a terminal, written out; line ends stay."""
     return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+
+
+def pasteable(line: str) -> str:
+    r"""A line for a shell with the control characters in its quotes, a line end among them, as Bash and others read them.
+
+    >>> print(pasteable("seqrev train --run 'two\nlines'"))
+    seqrev train --run $'two\nlines'
+    """
+    return re.sub(r"""(?<!\w)(?:"'"|'([^']*)')""", _quote, line)  # of the first kind are those for a quote in a path
+
+
+def _quote(found: re.Match[str]) -> str:
+    if (found[1] or "").isprintable():
+        return found[0]
+    return "$'" + "".join(char if char.isprintable() and char != "\\" else _escape(char) for char in found[1]) + "'"
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a path that is no text
+        return f"\\x{code - 0xDC00:02x}"
+    return ascii(char)[1:-1] if code < 0x80 else f"\\U{code:08x}"
 
 
 def spell(error: UnicodeError) -> tuple[str, int]:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqrev.config import Config
+from seqrev.config import Config, TrainConfig
 from seqrev.errors import TrainingError
 from seqrev.model.weights import Shapes, load_weights, new_model, weight_shapes
 from seqrev.system.devices import choose_device
@@ -121,7 +121,7 @@ class TrainingState:
         raise TrainingError(
             f"Training stopped at step {self.step + 1}: the loss is {loss}, the gradient norm {norm}. "
             f"The weights of the step before were kept.",
-            f"the same command with --set train.lr={self.config.train.lr / 4:g}",
+            calmer(self.config),
         )
 
     def to_arrays(self) -> dict[str, dict[str, NDArray[Any]]]:
@@ -151,6 +151,12 @@ class TrainingState:
         for name, value in self._optimizer_state().items():
             value.copy_(torch.from_numpy(moments[name].copy()))
         self.step, self.validated = step, step if validated else 0
+
+
+def calmer(config: Config) -> str:
+    """What to change after a training that diverged: a lower learning rate, at most the usual one."""
+    usual: float = TrainConfig.model_fields["lr"].default
+    return f"--set train.lr={min(config.train.lr / 4, usual):g}"
 
 
 def checkpoint_shapes(config: Config) -> dict[str, Shapes]:

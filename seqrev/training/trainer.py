@@ -35,7 +35,7 @@ from seqrev.task import check_sequence
 from seqrev.training.distributed import SINGLE_PROCESS, Processes
 from seqrev.training.events import SCORED, Event, Step, Validation
 from seqrev.training.recorder import RunRecorder, environment
-from seqrev.training.state import TrainingState
+from seqrev.training.state import TrainingState, calmer
 from seqrev.training.step import train_step
 
 
@@ -236,7 +236,7 @@ def validate(state: TrainingState, sources: Sequence[Sequence[int]]) -> Validati
     if not math.isfinite(nats):
         raise TrainingError(
             f"Training stopped at step {state.step}: the validation loss is {nats}.",
-            f"the same command with --set train.lr={state.config.train.lr / 4:g}",
+            calmer(state.config),
         )
     result = compare(sources, greedy_answers(state.model, sources, forced), state.model.rule).overall
     score, *_ = alignment_over(state.model, sources[:SCORED])

@@ -1,6 +1,7 @@
 """``seqrev evaluate``: on a split, a file, fresh sequences of chosen lengths, every short sequence, or families of them."""
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,7 +135,7 @@ def _check_output(file: Path) -> None:
 
     check_format(file, ("json",))
     if not is_folder(file.parent.resolve()):
-        raise UsageError(f"There is no folder {file.parent} to save {file.name} in.", "a file in a folder that exists")
+        raise UsageError(f"There is no folder {file.parent} to save {file.name} in.", shlex.join(("--out", file.name)))
 
 
 def _save(saved: list[Path], models: Sequence[Reverser], reports: Sequence[Report], out: Path | None) -> None:

@@ -1,6 +1,7 @@
 """``seqrev train``: training in a run folder, which begins with the dataset there, and leaves metrics and pictures."""
 
 import math
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from seqrev.config import Config
 from seqrev.data.dataset import load_split
 from seqrev.data.sequences import example
-from seqrev.errors import InputError, SeqrevError, StorageError, command_line
+from seqrev.errors import InputError, SeqrevError, StorageError, TrainingError, command_line
 from seqrev.interpret.alignment import AntiDiagonal, alignment_over
 from seqrev.interpret.attention import record_attention
 from seqrev.interpret.snapshots import watched
@@ -108,9 +109,21 @@ def train(
             with limit_threads(config.train.threads):
                 summary = _attempt(run, trainer, parent, observer)
                 return replace(summary, pictures=list(_draw(run, trainer.model, observer.on_warning, theme)))
+    except TrainingError as error:
+        error.hint = _from_the_start(run, error.hint)
+        raise
     except StorageError as error:
         look, _, _ = error.hint.partition("; then ")
         raise StorageError(str(error), f"{look}; then {command_line('train', '--run', run)}") from None
+
+
+def _from_the_start(run: Run, changes: str) -> str:
+    """A hint that begins with ``--set`` as the command for another run, as this one keeps its configuration."""
+    if not changes.startswith("--set "):
+        return changes
+    pairs = ("--from", "FILE") if run.config().task.rule == "pairs" else ()
+    words = "generate" if pairs else "train", *pairs, "--config", f"{run}/config.yaml"
+    return command_line(*words, *shlex.split(changes))
 
 
 def train_worker(device: str, stop: StopRequest, processes: Processes) -> None:

@@ -104,7 +104,7 @@ def test_a_faulty_line_is_reported_by_number_and_earlier_ones_are_answered(
     result = cli("decode", "--file", "mine.txt") if from_file else cli("decode", "-", stdin=content)
     assert result.code == 2
     assert result.out.splitlines() == answers[:2]
-    assert "Error: Line 3: " in result.err
+    assert ", line 3: " in result.err
     assert says in result.err
     assert "Traceback" not in result.err
 
@@ -114,7 +114,7 @@ def test_a_faulty_line_in_json_mode_follows_the_earlier_answers(cli: Cli, own_ru
     assert result.code == 2
     assert result.document["source"] == [1, 2]
     assert result.error["type"] == "UsageError"
-    assert result.error["message"].startswith("Line 2: ")
+    assert result.error["message"].startswith("Standard input, line 2: ")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_faulty_line_in_json_mode_follows_the_earlier_answers(cli: Cli, own_ru
         (("--file", "."), 3, ". is a folder"),
         (("--file", "empty.txt"), 3, "empty.txt is empty"),
         (("--file", "binary.bin"), 3, "binary.bin is not text"),
-        (("--file", "range.txt"), 2, "Line 1: 7 is not in the vocabulary"),
+        (("--file", "range.txt"), 2, "range.txt, line 1: 7 is not in the vocabulary"),
         (("-",), 3, "Standard input is empty"),
     ],
 )

@@ -177,7 +177,7 @@ def test_own_pairs_become_a_run(cli: Cli) -> None:
     [
         ("1 2\n", "Line 1 of mine.tsv has no target"),
         ("1\t2\n1\t3\n", "Lines 1 and 2 of mine.tsv give different targets"),
-        ("1\t2\t3\n", "Line 1: There is more than one tab"),
+        ("1\t2\t3\n", "mine.tsv, line 1: There is more than one tab"),
         ("1\t2\n", "none belongs to the split"),
         ("", "mine.tsv is empty"),
     ],

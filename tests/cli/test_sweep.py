@@ -103,7 +103,7 @@ def test_trainings_that_failed_are_an_error_beside_the_results(cli: Cli, monkeyp
     assert result.code == 1
     assert "plain, reverse, seed 1: the loss is nan" in result.err.splitlines()
     assert result.error["message"] == "1 of 2 trainings failed: plain, reverse, seed 1."
-    assert result.error["hint"] == "seqrev sweep mine.yaml"
+    assert result.error["hint"] == "seqrev runs"
     assert result.document["failed"] == [{"variant": "plain", "seed": 1, "rule": "reverse"}]
     assert [row["seed"] for row in result.document["results"]] == [0]
 

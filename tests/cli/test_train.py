@@ -1,4 +1,5 @@
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -231,7 +232,9 @@ def test_a_diverged_training_says_what_to_try(cli: Cli) -> None:
     result = cli("train", *tiny(*QUICK, "train.lr=1e30", "train.warmup_steps=0"), "--json")
     assert (result.code, result.out) == (1, "")
     assert result.error["type"] == "TrainingError"
-    assert "--set train.lr=" in result.error["hint"]
+    assert cli(*shlex.split(result.error["hint"])[1:]).code == 0
+    again = cli("train", "--run", "1", "--json")  # which goes on with its own configuration
+    assert (again.code, again.error["hint"]) == (1, result.error["hint"])
     assert Run(Path("runs/001")).record.read()["status"] == "failed"
 
 

@@ -23,7 +23,7 @@ def test_a_file_as_windows_writes_it_begins_with_a_mark_and_has_other_line_ends(
         path.write_bytes(lines.encode("utf-8-sig"))
         assert read_sequences(path, TaskConfig()) == [[4, 8], [2, 9]]
     path.write_bytes("4 8\n\ufeff2 9\n".encode())
-    with pytest.raises(UsageError, match="Line 2"):
+    with pytest.raises(UsageError, match=", line 2: "):
         read_sequences(path, TaskConfig())
 
 
@@ -77,7 +77,7 @@ def test_a_faulty_line_is_refused_with_its_number(tmp_path: Path, line: str, say
     path.write_text(f"1 2\n{line}\n3 4\n")
     with pytest.raises(UsageError) as caught:
         read_sequences(path, TaskConfig(), longest=5)
-    assert str(caught.value).startswith("Line 2: ")
+    assert str(caught.value).startswith(f"{path}, line 2: ")
     assert says in str(caught.value)
     assert "--help" not in caught.value.hint  # but what a line should be
 
@@ -109,7 +109,7 @@ def test_a_byte_order_mark_and_empty_lines_at_the_end_do_not_count(start: bytes,
     [(b"\n", 1), (b"\n4 8\n", 1), (b"4 8\n\n2 9\n", 2), (b"4\n5\n\n\n6\n", 3), (b"4\n\xef\xbb\xbf5\n", 2)],
 )
 def test_empty_lines_and_marks_elsewhere_are_refused(content: bytes, number: int) -> None:
-    with pytest.raises(UsageError, match=f"Line {number}: "):
+    with pytest.raises(UsageError, match=f", line {number}: "):
         list(parse_lines(io.BytesIO(content), "a.txt", TaskConfig(), 5))
 
 

@@ -1,10 +1,16 @@
 import codecs
+import os
+import shutil
+import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqrev.system.text import printable, shorten, spell
+from seqrev.errors import command_line
+from seqrev.system.text import pasteable, printable, shorten, spell
+
+BASH = shutil.which("bash")
 
 
 @pytest.mark.parametrize("value", ["short", "x" * 100, "\x1b[0m\n", 7])
@@ -82,3 +88,19 @@ def test_bytes_that_are_no_text_are_still_refused() -> None:
     codecs.register_error("test.spell", spell)
     with pytest.raises(UnicodeDecodeError):
         b"\xff".decode("ascii", "test.spell")
+
+
+@pytest.mark.skipif(BASH is None, reason="there is no Bash")
+@settings(deadline=None, max_examples=25)
+@given(st.text(st.sampled_from("a ü'\"\\$`!*~-\n\r\t\x1b\x7f\x85\u2028\U000e0001\udcff"), min_size=1, max_size=9))
+def test_a_line_is_read_back_by_bash_whatever_is_in_a_path(path: str) -> None:
+    line = printable(pasteable(command_line("train", "--run", path)))
+    assert "\n" not in line
+    assert BASH is not None
+    done = subprocess.run(
+        [BASH, "-c", line.replace("seqrev", "printf '%s\\0'", 1)],
+        stdout=subprocess.PIPE,
+        check=True,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+    )
+    assert [os.fsdecode(word) for word in done.stdout.split(b"\0")[:-1]] == ["train", "--run", path]
