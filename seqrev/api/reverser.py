@@ -281,4 +281,7 @@ def load(run: str | Path | Run, device: str = "auto") -> Reverser:
         model = new_model(config, seed=None)
         load_weights(model, weights)
         return Reverser(config, model.to(target).eval(), run, checkpoint, problems)
-    raise InputError(" ".join([f"No checkpoint of {run} can be used.", *problems]), command_line("train", "--run", run))
+    raise InputError(
+        " ".join([f"No checkpoint of {run} can be used.", *problems]),
+        command_line("train", "--config", f"{run}/config.yaml"),
+    )

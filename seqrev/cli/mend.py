@@ -64,6 +64,8 @@ def _refusal(arguments: Sequence[str], commands: Mapping[str, Any]) -> typer.Typ
         given = commands[name].make_context(name, words).params
     except typer.TyperException as error:
         return error
+    if name == "decode" and not given["sequence"] and given["file"] is None:  # nor does decode itself take that
+        return typer.TyperException("There is no sequence.")
     options = [word for word in given.get("sequence") or () if word.startswith("--")]  # decode takes -3, to refuse it
     return UnknownOption(options[0]) if options else None
 

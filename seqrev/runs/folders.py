@@ -2,7 +2,9 @@
 
 import os
 import re
+import shlex
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -188,7 +190,8 @@ def open_run(runs_dir: str | Path | None, config: Config) -> Run:
         run = Run(_make_next(runs_dir, "", _make_run_folder))
     except OSError as error:
         problem = f"No run can be opened in {runs_dir}: {error.strerror}. A folder that can be written was expected."
-        raise InputError(problem, "seqrev train --runs-dir FOLDER") from None
+        elsewhere = Path("runs") if runs_dir != Path("runs") else Path(tempfile.gettempdir()) / "runs"
+        raise InputError(problem, shlex.join(("--runs-dir", str(elsewhere)))) from None
     try:
         with storage_errors(run.path):
             sync_folder(runs_dir)

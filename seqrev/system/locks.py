@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from seqrev.errors import InputError, StorageError, command_line
+from seqrev.errors import InputError, StorageError
 
 if sys.platform == "win32":
     import msvcrt
@@ -92,7 +92,7 @@ def check_held(path: Path) -> None:
             raise InputError(
                 f"{folder} was moved or removed, or the file .lock in it was, while this process was at work there. "
                 "It wrote nothing since. Go on with the run under its new name, or begin another.",
-                command_line("train", "--run", "FOLDER"),
+                "seqrev runs",
             )
 
 

@@ -257,8 +257,8 @@ def parse_lengths(text: str) -> list[int]:
             raise UsageError(f"{shorten(part)} is not a length; 20,50 or 10:1000:10 was expected.", "--lengths 20,50,100")
         first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
         if not 1 <= first <= last or step < 1 or (last - first) // step >= MOST_LENGTHS:
-            raise UsageError(f"{shorten(part)} has no lengths in it, or too many.", "--lengths 10:1000:10")
+            raise UsageError(f"{shorten(part)} has no lengths in it, or too many.", "--lengths 20,50,100")
         lengths.update(range(first, last + 1, step))
         if len(lengths) > MOST_LENGTHS:
-            raise UsageError(f"These are more than {MOST_LENGTHS:,} lengths.", "--lengths 10:1000:10")
+            raise UsageError(f"These are more than {MOST_LENGTHS:,} lengths.", "--lengths 20,50,100")
     return sorted(lengths)

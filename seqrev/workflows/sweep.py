@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, fields, replace
@@ -181,7 +182,7 @@ def _read(path: Path) -> list[Result]:
         return [result for row in rows if (result := _parse(row)) is not None]
     except (UnicodeDecodeError, csv.Error):
         problem = f"{path} does not hold the results of a sweep, and is not written over; another folder was expected."
-        raise InputError(problem, "the same command with --out FOLDER") from None
+        raise InputError(problem, shlex.join(("--out", f"{path.parent}-2"))) from None
 
 
 def _parse(row: dict[str, str]) -> Result | None:
