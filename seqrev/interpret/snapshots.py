@@ -20,7 +20,7 @@ from seqrev.errors import InputError, UsageError
 from seqrev.interpret.alignment import AntiDiagonal, Weights, aligned_positions, alignment_scores
 from seqrev.model.tensors import to_tensors
 from seqrev.model.transformer import Transformer
-from seqrev.system.files import atomic_write, make_folder, read_regular, storage_errors
+from seqrev.system.files import atomic_write, make_folder, paths_in, read_regular, storage_errors
 from seqrev.system.text import shorten_sequence
 from seqrev.task import RuleName, apply_rule
 
@@ -109,8 +109,7 @@ def load_snapshots(folder: Path, rule: RuleName) -> list[AttentionSnapshot]:
     Raises:
         InputError: there is nothing, or a file is damaged.
     """
-    files = folder.iterdir() if folder.is_dir() else ()
-    paths = [path for path in files if re.fullmatch(r"step-\d{6,12}\.safetensors", path.name)]
+    paths = [path for path in paths_in(folder) if re.fullmatch(r"step-\d{6,12}\.safetensors", path.name)]
     if not paths:
         raise InputError(f"There are no snapshots in {folder}; a run of which a step was trained was expected.")
     snapshots = sorted((_load(path, rule) for path in paths), key=lambda snapshot: snapshot.step)

@@ -182,10 +182,10 @@ def _seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def list_checkpoints(folder: Path, problems: list[str] | None = None) -> list[Checkpoint]:
     """All checkpoints with a sound manifest, oldest step first; ``problems`` gets a sentence for each of the others.
 
-    One that a training beside removes meanwhile is no problem.
+    One that a training beside removes meanwhile is no problem. Raise ``InputError`` if the folder may not be read.
     """
     found = []
-    for path in sorted(folder.iterdir()) if files.is_folder(folder) else ():
+    for path in files.paths_in(folder):
         if re.fullmatch(r"step-\d{6,12}", path.name):
             try:
                 found.append(read_checkpoint(path))

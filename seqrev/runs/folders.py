@@ -11,7 +11,7 @@ from pathlib import Path
 
 from seqrev.config import Config, parse_config, to_yaml
 from seqrev.config_files import read_tree
-from seqrev.errors import InputError, UsageError, command_line
+from seqrev.errors import InputError, StorageError, UsageError, command_line
 from seqrev.runs.checkpoints import best_first, newest_first
 from seqrev.runs.record import Record
 from seqrev.system.files import (
@@ -54,8 +54,11 @@ class Run:
         return f"Run({str(self.path)!r})"
 
     def check(self) -> None:
-        """Raise ``InputError`` if ``run.json`` is damaged or of another version, or a folder is not one of its own."""
+        """Raise ``InputError`` if ``run.json`` is damaged or of another version, a file may not be read, or is a link."""
         self.record.read()
+        if self.has_config():  # which every command reads
+            with open_regular(self.path / "config.yaml", follow=False):
+                pass
         for path in map(self.path.joinpath, FOLDERS):
             with storage_errors(path):
                 is_own = not is_link(path) and (path.is_dir() or not path.exists())
@@ -136,10 +139,15 @@ class Run:
     def numbered(self, folder: str, suffix: str) -> Path:
         """Take the next free name in ``folder``, ``001.png``, ``002.png``, …, by making an empty file of it."""
         target = self.outputs / folder
-        with storage_errors(target):
-            target.mkdir(parents=True, exist_ok=True)
-            make_folder(target)
-            return _make_next(target, suffix, lambda path: path.touch(exist_ok=False))
+        try:
+            with storage_errors(target):
+                target.mkdir(parents=True, exist_ok=True)
+                make_folder(target)
+                return _make_next(target, suffix, lambda path: path.touch(exist_ok=False))
+        except StorageError as error:
+            raise StorageError(
+                str(error), f"the same command with --out FILE{suffix}, in a folder that can be written"
+            ) from None
 
     @contextmanager
     def output(self, folder: str, suffix: str) -> Iterator[Path]:
@@ -233,13 +241,16 @@ def find_run(
         runs = _newest_first(runs_dir)
         if not runs and or_pretrained:
             return pretrained_run(runs_dir)
-        serving = [run for run in runs if predicate(run)]
-        for run in serving:  # the newest that is not damaged
-            with suppress(InputError):
-                run.check()
-                return run
-        if serving:
-            serving[0].check()
+        problems = []
+        for run in runs:  # the newest that is not damaged
+            try:
+                if predicate(run):
+                    run.check()
+                    return run
+            except InputError as error:
+                problems.append(error)
+        if problems:
+            raise problems[0]
         hint = "the same command with --run pretrained" if or_pretrained else ""
         raise InputError(f"No run in {runs_dir} has {what}.", hint)
     run = named_run(spec, runs_dir)
@@ -249,7 +260,7 @@ def find_run(
             problem = f"{shorten(str(run.record.path), 80)} may not be read: Permission denied."
             hint = f"make {run} a folder that you may read"
         with suppress(InputError):  # the folder of all runs need not be readable
-            others = [run.path.name for run in _newest_first(runs_dir) if predicate(run)]
+            others = [run.path.name for run in _newest_first(runs_dir) if _serves(run, predicate)]
         if others:
             problem += f" The newest in {runs_dir}: {', '.join(others[:5])}."
             hint = f"the same command with --run {others[0]}"
@@ -258,6 +269,12 @@ def find_run(
     if not predicate(run):
         raise InputError(f"{run} does not have {what}.", command_line("train", "--run", run))
     return run
+
+
+def _serves(run: Run, predicate: Callable[[Run], bool]) -> bool:
+    with suppress(InputError):  # a folder that may not be read
+        return predicate(run)
+    return False
 
 
 def named_run(spec: str, runs_dir: Path) -> Run:
@@ -273,7 +290,8 @@ def numbered_runs(runs_dir: Path) -> list[Run]:
         return []
     except OSError as error:
         problem = f"{runs_dir} is not a folder that can be read: {error.strerror}; a folder of runs was expected."
-        raise InputError(problem, "--runs-dir runs") from None
+        hint = "--runs-dir runs" if runs_dir != Path("runs") else "the same command with --runs-dir FOLDER, another one"
+        raise InputError(problem, hint) from None
     return sorted(runs, key=lambda run: int(run.path.name))
 
 

@@ -15,7 +15,7 @@ from safetensors.numpy import save
 
 from seqrev.errors import InputError
 from seqrev.runs.checkpoints import Shapes, checked_tensors, largest_file
-from seqrev.system.files import atomic_write, is_folder, make_folder, read_regular, storage_errors
+from seqrev.system.files import atomic_write, make_folder, paths_in, read_regular, storage_errors
 
 MOST_WEIGHTS = 1_500_000  # of a model whose stages are kept: three files of 3 MB
 
@@ -44,10 +44,10 @@ def load_stages(
     folder: Path, shapes: Shapes, problems: list[str] | None = None
 ) -> dict[int, dict[str, NDArray[np.float32]]]:
     """The weights of every step that is there, by step, in order; ``problems`` gets a sentence for each damaged file."""
-    if sum(map(math.prod, shapes.values())) > MOST_WEIGHTS or not is_folder(folder):
+    if sum(map(math.prod, shapes.values())) > MOST_WEIGHTS:
         return {}
     found = {}
-    for path in sorted(folder.iterdir()):
+    for path in paths_in(folder):
         if name := re.fullmatch(r"weights-(\d{6,12})\.safetensors", path.name):
             try:
                 content = read_regular(path, largest_file(shapes), "the weights at one step", follow=False)

@@ -64,7 +64,7 @@ def temporary_path(path: Path, suffix: str = "tmp") -> Path:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed writers left in a folder. Only its owner may do so: unfinished work of others looks the same."""
-    for path in folder.iterdir() if is_folder(folder) else ():
+    for path in paths_in(folder):
         if TEMPORARY.fullmatch(path.name):
             if is_folder(path):
                 shutil.rmtree(path)
@@ -111,7 +111,8 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)  # by no lack of room
-        look = f"make {path.parent} a folder that you may write in" if refused else StorageError.look
+        folder = path if is_folder(path) else path.parent
+        look = f"make {folder} a folder that you may write in" if refused else StorageError.look
         raise StorageError(f"{path} cannot be written: {error.strerror or error}.", look + StorageError.then) from None
 
 
@@ -135,6 +136,21 @@ def is_folder(path: Path) -> bool:
 def is_link(path: Path) -> bool:
     """Whether it leads elsewhere: a link or, on Windows, a junction; raise ``OSError`` if it may not be looked at."""
     return path.is_symlink() or (WINDOWS and path.exists() and getattr(path.lstat(), "st_reparse_tag", 0) == JUNCTION)
+
+
+def paths_in(folder: Path) -> list[Path]:
+    """What is in a folder of a run, in order; nothing, where there is none. Raise ``InputError`` if it may not be read."""
+    try:
+        return sorted(folder.iterdir()) if is_folder(folder) else []
+    except OSError as error:
+        raise cannot_read(folder, error, f"make {folder} a folder that you may read") from None
+
+
+def cannot_read(path: Path, error: OSError, hint: str = "") -> InputError:
+    """The error for a user where the system refuses to read."""
+    if not hint and isinstance(error, PermissionError):
+        hint = f"make {path} a file that you may read"
+    return InputError(f"{path} cannot be read: {error.strerror or error}.", hint)
 
 
 def is_file(path: Path) -> bool:
@@ -186,7 +202,7 @@ def open_regular(path: Path, expected: str = "a file", hint: str = "", follow: b
     except OSError as error:
         if isinstance(error, IsADirectoryError) or (WINDOWS and path.is_dir()):
             raise InputError(f"{path} is a folder; {expected} was expected.", hint) from None
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.", hint) from None
+        raise cannot_read(path, error, hint) from None
 
 
 def read_regular(path: Path, largest: int, expected: str = "a file", *, hint: str = "", follow: bool = True) -> bytes:

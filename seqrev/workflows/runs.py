@@ -126,7 +126,7 @@ def draw_trainings(summaries: Sequence[RunSummary], out: Path, theme: "ThemeName
     check_format(out)
     fields, histories = differences(summaries), {}
     for summary in summaries:
-        with suppress(InputError):
+        with suppress(InputError, PermissionError):
             rows = list(read_metrics(summary.run.metrics))
             words = [f"{name.rpartition('.')[2]}={summary.config[name]}" for name in fields if summary.config]
             if any(row.get("event") in ("train", "validation") for row in rows):

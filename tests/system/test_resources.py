@@ -73,21 +73,18 @@ def test_a_container_or_a_job_has_the_memory_that_it_is_given(
 
 def test_where_no_thread_can_be_started_one_is_enough_for_answers(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    answered = with_one_thread("decode", "--run", "pretrained", "4", "8", "2", "9", folder=tmp_path)
-    assert answered == (0, "9 2 8 4\n", "")
-    assert with_one_thread("attention", "--run", "pretrained", "1", "2", "--out", "map.png", folder=tmp_path).code == 0
+    commands = ("decode --run pretrained 4 8 2 9", "attention --run pretrained 1 2 --out map.png", "generate")
+    decoded, drawn, generated = with_one_thread(*commands, folder=tmp_path)
+    assert decoded == (0, "9 2 8 4\n", "")
+    assert drawn.code == 0
     assert (tmp_path / "map.png").is_file()
-
-
-def test_that_no_thread_can_be_started_is_said(tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-    assert_refused(with_one_thread("generate", folder=tmp_path), 1, "No more threads", "ulimit -u")
+    assert_refused(generated, 1, "No more threads", "ulimit -u")
 
 
 @pytest.mark.skipif(os.cpu_count() == 1, reason="then OpenBLAS starts none")
 def test_so_it_is_where_openblas_interrupts_the_process_that_loads_it(tmp_path: Path) -> None:
-    for command in ("--help", "decode"):
-        told = with_one_thread(command, folder=tmp_path, OMP_NUM_THREADS="2")
+    for command in ("--help", "decode --run pretrained 1"):
+        (told,) = with_one_thread(command, folder=tmp_path, OMP_NUM_THREADS="2")
         assert_refused(told, 1, "No more threads", "OMP_NUM_THREADS=1", "ulimit -u")
 
 
