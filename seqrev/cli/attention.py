@@ -23,6 +23,7 @@ from seqrev.cli.options import (
     parse_symbols,
     refuse_together,
 )
+from seqrev.errors import PictureError
 
 if TYPE_CHECKING:
     from seqrev.api.reverser import Reverser
@@ -130,6 +131,7 @@ def _refuse(over_time: bool, report: bool, of_one_map: dict[str, object], of_a_p
 
 def _print_map(console: Console, attention: "Attention", view: "View", plain: bool) -> None:
     """The large map of the picture as shaded cells."""
+    from seqrev.plotting.export import picture_errors
     from seqrev.plotting.terminal import best_ramp, text_heatmap
 
     weights = attention.weights(view.kind, view.layer)
@@ -137,7 +139,12 @@ def _print_map(console: Console, attention: "Attention", view: "View", plain: bo
     rows, columns = attention.tokens(view.kind)
     width = shutil.get_terminal_size().columns
     ramp = best_ramp("ascii" if plain else getattr(sys.stdout, "encoding", None))
-    drawn = text_heatmap(weights, rows, columns, width, ramp, is_live(sys.stdout) and not plain)
+    try:
+        with picture_errors():
+            drawn = text_heatmap(weights, rows, columns, width, ramp, is_live(sys.stdout) and not plain)
+    except PictureError as error:  # the scores come next
+        console.note(f"Warning: {error}")
+        return
     if drawn is None:
         console.note(f"The map has {len(columns)} columns, too many for a terminal {width} wide; it is in the picture.")
     else:

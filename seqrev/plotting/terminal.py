@@ -1,13 +1,15 @@
-"""An attention map as text: shaded cells, with the tokens along both axes."""
+"""An attention map as text: shaded cells, with the tokens along both axes. Only colours need Matplotlib."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from matplotlib import colormaps
+import numpy as np
+from numpy.typing import NDArray
 from rich.style import Style
 from rich.text import Text
 
-from seqrev.plotting.heatmaps import Map
-from seqrev.plotting.style import PALETTE
+if TYPE_CHECKING:
+    from seqrev.plotting.heatmaps import Map
 
 BLOCKS, ASCII = " ░▒▓█", " .:-=+*#%@"  # from 0 to 1
 
@@ -22,7 +24,7 @@ def best_ramp(encoding: str | None) -> str:
 
 
 def text_heatmap(
-    weights: Map, rows: Sequence[str], columns: Sequence[str], width: int, ramp: str = BLOCKS, colours: bool = False
+    weights: "Map", rows: Sequence[str], columns: Sequence[str], width: int, ramp: str = BLOCKS, colours: bool = False
 ) -> Text | None:
     """A map ``[tgt, src]`` as lines of text, the labels of its narrow columns written downwards.
 
@@ -39,8 +41,16 @@ def text_heatmap(
     lines = [Text((" " * margin + "".join(letter.ljust(cell) for letter in line)).rstrip()) for line in letters]
     for label, values in zip(rows, weights, strict=True):
         line = Text(f"{label:>{margin - 1}} ")
-        for value, (red, green, blue, _) in zip(values, colormaps[PALETTE](values, bytes=True), strict=True):
+        for value, style in zip(values, _styles(values) if colours else [None] * len(values), strict=True):
             shade = " " if colours else ramp[int(value * (len(ramp) - 1) + 0.5)]  # the nearest
-            line.append(shade * cell, Style(bgcolor=f"rgb({red},{green},{blue})") if colours else None)
+            line.append(shade * cell, style)
         lines.append(line)
     return Text("\n").join(lines)
+
+
+def _styles(weights: "NDArray[np.floating[Any]]") -> list[Style]:
+    from matplotlib import colormaps
+
+    from seqrev.plotting.style import PALETTE
+
+    return [Style(bgcolor=f"rgb({red},{green},{blue})") for red, green, blue, _ in colormaps[PALETTE](weights, bytes=True)]

@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -79,3 +81,14 @@ def test_cells_are_painted_in_the_colours_of_the_figures() -> None:
 )
 def test_an_encoding_without_shades_gets_plain_characters(encoding: str | None, ramp: str) -> None:
     assert best_ramp(encoding) == ramp
+
+
+def test_shades_need_no_matplotlib_which_needs_a_folder_that_can_be_written() -> None:
+    code = """
+import sys, numpy as np
+sys.modules["matplotlib"] = None
+from seqrev.plotting.terminal import text_heatmap
+print(ascii(text_heatmap(np.eye(2), ["a", "b"], ["c", "d"], 80).plain))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ascii("█")[1:-1] in done.stdout
