@@ -1,10 +1,6 @@
 import itertools
-import os
-import pty
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +8,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from seqrev.runs.folders import Run
-from tests.helpers import Cli, assert_refused, child_environment, run_process
+from tests.helpers import Cli, assert_refused
 
 ROOT = Path(__file__).parent.parent.parent
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "svg": b"<?xml", "pdf": b"%PDF-"}
@@ -155,84 +151,6 @@ def test_self_attention_has_no_anti_diagonal_to_print(cli: Cli, own_run: Run) ->
     assert cli("attention", "4", "2", "1", "--run", own_run, "--type", "decoder", "--json").document["type"] == "decoder"
 
 
-def in_terminal(*arguments: object, **environment: str) -> str:
-    """What ``seqrev ARGUMENTS`` writes where its stdout is a terminal."""
-    parent, child = pty.openpty()
-    command = [sys.executable, "-m", "seqrev", *map(str, arguments)]
-    variables = child_environment(**{"TERM": "xterm-256color", "COLUMNS": "80", "PYTHONPATH": str(ROOT), **environment})
-    with subprocess.Popen(command, stdout=child, stderr=subprocess.DEVNULL, env=variables) as process:
-        os.close(child)
-        content = b""
-        while True:
-            try:
-                piece = os.read(parent, 4096)
-            except OSError:  # how Linux says that the other end is closed
-                break
-            if not piece:
-                break
-            content += piece
-    os.close(parent)
-    assert process.returncode == 0
-    return content.decode()
-
-
-# --- in a terminal ----------------------------------------------------------------------------------------------------
-
-
-def shaded(out: str) -> list[str]:
-    """The lines of the map in what was printed."""
-    lines = out.splitlines()
-    return lines[2 : next(number for number, line in enumerate(lines) if line.startswith(("layer", "picture")))]
-
-
-def test_the_map_can_be_printed_with_its_tokens(cli: Cli, own_run: Run) -> None:
-    result = cli("attention", "4", "2", "1", "--run", own_run, "--text", "--out", "a.png", "--arrays", "a.npz")
-    lines = shaded(result.out)
-    assert lines[4] == "      > 4 2 1 >"
-    with np.load("a.npz") as arrays:
-        weights, emitted = arrays["cross"][-1].mean(axis=0), arrays["emitted_tokens"].tolist()
-    assert [line.split()[0] for line in lines[5:]] == emitted
-    for row, line in enumerate(lines[5:]):
-        brightest = int(weights[row].argmax())
-        cells = line[6:].ljust(10)
-        assert " ░▒▓█".index(cells[2 * brightest]) == max(" ░▒▓█".index(cell) for cell in cells)
-    assert "\x1b" not in result.out
-
-
-def test_ascii_means_ascii(cli: Cli, own_run: Run) -> None:
-    result = cli("attention", "4", "2", "1", "--run", own_run, "--ascii", "--head", "2", "--type", "encoder")
-    assert len(shaded(result.out)) == 5 + 5
-    assert result.out.isascii()
-
-
-def test_neither_a_pipe_nor_json_gets_a_map(cli: Cli, own_run: Run) -> None:
-    assert shaded(cli("attention", "4", "2", "1", "--run", own_run).out) == []
-    result = cli("attention", "4", "2", "1", "--run", own_run, "--text", "--json")
-    assert len(result.out.splitlines()) == 1
-    assert result.document["source"] == [4, 2, 1]
-
-
-def test_a_map_that_is_too_wide_says_so(cli: Cli, own_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "10")
-    result = cli("attention", "4", "2", "1", "--run", own_run, "--text")
-    assert shaded(result.out) == []
-    assert "The map has 5 columns, too many for a terminal 10 wide; it is in the picture." in result.err
-
-
-@pytest.mark.parametrize(("environment", "painted"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
-def test_a_terminal_gets_the_map_in_colour_where_that_is_allowed(
-    own_run: Run, environment: dict[str, str], painted: bool
-) -> None:
-    out = in_terminal("attention", "4", "2", "1", "--run", own_run, **environment)
-    assert ("\x1b[48;" in out) is painted
-    assert ("\x1b" in out) is painted
-    assert ("█" in out) is not painted
-    plain = in_terminal("attention", "4", "2", "1", "--run", own_run, "--ascii", **environment)
-    assert "\x1b" not in plain
-    assert re.search(r"[:=+*#%@]{2}", plain)  # cells are two characters wide
-    assert "█" not in plain
-
-
 # --- how it was learned -----------------------------------------------------------------------------------------------
 
 
@@ -311,20 +229,3 @@ def test_the_report_is_a_table_and_a_document(cli: Cli, own_run: Run) -> None:
     assert f"{document['heads'][0]['exact_match_without']:.3f}" == first.split()[-1]
     assert end.endswith(f"{document['exact_match']:.3f}")
     assert not (own_run.path / "attention").exists()
-
-
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {"PYTHONIOENCODING": "ascii"},
-        {"PYTHONIOENCODING": "cp1252"},
-        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
-    ],
-)
-def test_a_terminal_without_shades_gets_a_map_in_ascii(own_run: Run, tmp_path: Path, environment: dict[str, str]) -> None:
-    plain = run_process("attention", "--run", own_run, "1", "2", "3", "--ascii", folder=tmp_path)
-    result = run_process("attention", "--run", own_run, "1", "2", "3", "--text", folder=tmp_path, stdin=b"", **environment)
-    assert result.code == 0, result.err
-    assert result.out.isascii()
-    assert result.out.splitlines()[:-1] == plain.out.splitlines()[:-1]
-    assert "?" not in result.out + result.err

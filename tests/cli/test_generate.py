@@ -10,6 +10,8 @@ import yaml
 from seqrev.config import TrainConfig, load_config
 from tests.helpers import PATIENCE, Cli, assert_refused, child_environment, settings
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 IMPOSSIBLE = ("task.symbols=2", "task.max_length=3")
 
 

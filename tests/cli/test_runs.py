@@ -7,6 +7,8 @@ from seqrev.config import load_config, to_yaml
 from seqrev.runs.folders import Run
 from tests.helpers import Cli, assert_refused
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def three(own_run: Run) -> list[Run]:

@@ -14,6 +14,8 @@ from seqrev.workflows.train import Observer, train
 from tests.helpers import Cli, assert_refused, run_process
 from tests.workflows.sweeps import write_sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ONE = {"seeds": [0], "variants": {"plain": []}, "lengths": [2]}
 
 

@@ -12,6 +12,8 @@ from seqrev.workflows.generate import new_run
 from tests.cli.trainings import QUICK, assert_document, history, load_all, tiny
 from tests.helpers import TINY, Cli, assert_refused, flip_byte, settings, tiny_config
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_a_training_leaves_a_whole_run(trained_run: Run) -> None:
     names = {path.name for path in trained_run.path.iterdir()}

@@ -21,6 +21,8 @@ from seqrev.workflows.train import Observer, TrainingSummary
 from tests.cli.trainings import QUICK, assert_document, history, load_all, tiny
 from tests.helpers import PATIENCE, Cli, child_environment, has_checkpoint, settings, wait_for
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.mark.parametrize(("signum", "code", "flag"), [(signal.SIGINT, 130, ()), (signal.SIGTERM, 143, ("--json",))])
 def test_a_signal_saves_a_checkpoint_and_says_how_to_continue(

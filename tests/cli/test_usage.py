@@ -16,6 +16,8 @@ from seqrev.errors import command_line
 from seqrev.runs.folders import Run
 from tests.helpers import TINY, Cli, assert_refused, offered, settings
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ROOT = Path(seqrev.__file__).parent
 COMMANDS = dict.fromkeys(("generate", "train", "evaluate", "decode", "attention", "runs"))
 

@@ -11,6 +11,8 @@ import pytest
 from seqrev.runs.folders import Run
 from tests.helpers import TINY, Cli, assert_refused, settings
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_a_shared_folder_without_locks_that_flushes_no_folder(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     shared, flock, fsync = Path.cwd() / "runs", fcntl.flock, os.fsync

@@ -10,6 +10,9 @@ from seqrev.runs.metrics import read_metrics
 from seqrev.runs.tensorboard import export
 from tests.helpers import Cli
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
 pytest.importorskip("tensorboard")
 
 

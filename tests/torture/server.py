@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -107,19 +107,30 @@ class Server:
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
-    def start(self, folder: Path, *arguments: object, strike: Strike | None = None, draw: bool = False) -> Child:
-        """Start ``seqrev ARGUMENTS``; ``folder`` gets its output. Pictures are drawn only if asked for: they take long."""
+    def start(
+        self,
+        folder: Path,
+        *arguments: object,
+        strike: Strike | None = None,
+        draw: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> Child:
+        """Start ``seqrev ARGUMENTS``; ``folder`` gets its output. Pictures are drawn only if asked for: they take long.
+
+        ``environment``: variables beside those of the server.
+        """
         folder.mkdir(exist_ok=True)
         for name in ("output", "reported"):
             (folder / name).unlink(missing_ok=True)
         plan = asdict(strike) if strike else None
-        pid = self.ask(arguments=[str(argument) for argument in arguments], folder=str(folder), strike=plan, draw=draw)
+        words = [str(argument) for argument in arguments]
+        pid = self.ask(arguments=words, folder=str(folder), strike=plan, draw=draw, environment=environment or {})
         return Child(self, int(pid), folder)
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        with self._process as process:  # its end closes the pipes
+            assert process.stdin is not None
+            process.stdin.close()
 
 
 @contextmanager
@@ -167,6 +178,7 @@ def _be_child(request: dict[str, Any]) -> None:
     folder = Path(request["folder"])
     os.setsid()
     os.chdir(folder)
+    os.environ.update(request["environment"])
     output = os.open("output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)

@@ -22,6 +22,8 @@ from seqrev.training.state import checkpoint_shapes
 from seqrev.training.trainer import Trainer, TrainingRows
 from tests.helpers import Cli, tiny_config
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SHORT = ("train.steps=30", "train.validate_every=10", "train.log_every=4", "data.train=200", "model.dropout=0.1")
 EVENTS = 33  # of the whole training
 

@@ -1,4 +1,4 @@
-"""Fixtures: a short training, and one without its pictures."""
+"""A short training."""
 
 import pytest
 
@@ -13,10 +13,3 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
     run = fresh(tmp_path_factory.mktemp("uninterrupted"))
     train(run, "cpu")
     return run
-
-
-@pytest.fixture
-def _no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than these trainings; the pictures of ``uninterrupted`` are real."""
-    request.getfixturevalue("uninterrupted")
-    monkeypatch.setattr("seqrev.plotting.export.save_figure", lambda figure, path: None)

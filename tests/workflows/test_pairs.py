@@ -30,6 +30,8 @@ from seqrev.workflows.generate import generate, new_run_of_pairs
 from seqrev.workflows.train import train
 from tests.helpers import TINY
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SHORT = [*TINY, "train.steps=6", "train.validate_every=3", "model.dropout=0.1"]
 REVERSED = [([a, b, (a + b) % 7], [(a + b) % 7, b, a]) for a in range(7) for b in range(7)]
 UNEQUAL = [([a, b], [b] * (1 + a) + [a]) for a in range(7) for b in range(7)] + [([a], [a]) for a in range(7)]

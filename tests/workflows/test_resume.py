@@ -18,7 +18,7 @@ from seqrev.workflows.train import Observer, train
 from tests.helpers import flip_byte
 from tests.workflows.training import assert_same_training, fresh, interrupt, newest_step, stop_at
 
-pytestmark = pytest.mark.usefixtures("_no_pictures")
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A run of another rule: everything is made, judged and drawn by the rule of the run."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,23 @@ from seqrev.api.reverser import load
 from seqrev.runs.folders import Run
 from seqrev.task import RuleName, alignment, apply_rule
 from seqrev.workflows.attention import draw_over_time
-from tests.helpers import Cli, assert_refused, settings
+from tests.helpers import Cli, assert_refused, run_main, settings
 
 
-@pytest.fixture(params=["copy", "rotate", "swap"])
-def other(request: pytest.FixtureRequest, cli: Cli) -> Run:
-    result = cli("train", *settings(), "--set", f"task.rule={request.param}")
+@pytest.fixture(scope="module", params=["copy", "rotate", "swap"])
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    runs_dir = tmp_path_factory.mktemp(request.param)
+    result = run_main("train", *settings(), "--set", f"task.rule={request.param}", "--runs-dir", runs_dir)
     assert result.code == 0, result.err
     assert f"{'diagonal' if request.param == 'copy' else 'alignment of ' + request.param} (head mean" in result.out
+    return Run(runs_dir / "001")
+
+
+@pytest.fixture
+def other(trained: Run, cli: Cli) -> Run:
+    """A copy of it in ``runs/001`` of the current folder."""
+    del cli
+    shutil.copytree(trained.path, "runs/001")
     return Run("runs/001")
 
 

@@ -11,7 +11,6 @@ import pytest
 from seqrev.api.reverser import Reverser, load
 from seqrev.data.sampling import fresh_sequences
 from seqrev.errors import InputError, TrainingError
-from seqrev.plotting import export
 from seqrev.runs.folders import Run
 from seqrev.system.signals import Interrupted, StopRequest
 from seqrev.workflows import sweep as workflow
@@ -21,17 +20,8 @@ from seqrev.workflows.train import Observer, train
 from tests.workflows.sweeps import write_sweep
 from tests.workflows.training import stop_at
 
-pytestmark = pytest.mark.usefixtures("_only_the_picture_of_the_sweep")
+pytestmark = pytest.mark.usefixtures("undrawn")
 EASY = {"lengths": [2], "sequences": 3}
-
-
-@pytest.fixture
-def _only_the_picture_of_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the trainings take longer than the trainings."""
-    save = export.save_figure
-    for name in ("curves.training_curves", "attention.draw_attention"):
-        monkeypatch.setattr(f"seqrev.plotting.{name}", lambda *_, **__: None)
-    monkeypatch.setattr(export, "save_figure", lambda figure, path: figure and save(figure, path))
 
 
 @pytest.fixture

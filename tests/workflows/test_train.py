@@ -29,7 +29,7 @@ from seqrev.workflows.train import Observer, TrainingSummary, train, train_worke
 from tests.helpers import flip_byte, tiny_config
 from tests.workflows.training import assert_same_training, fresh, history
 
-pytestmark = pytest.mark.usefixtures("_no_pictures")
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def test_a_training_leaves_its_record(uninterrupted: Run) -> None:
