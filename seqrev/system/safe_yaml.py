@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import yaml
+from yaml.constructor import SafeConstructor
 
 from seqrev.system.text import shorten
 
@@ -22,10 +23,13 @@ def parse_yaml(text: str, aliases: bool = False) -> Any:
     ``aliases``: whether one part may refer to another by name, as long as it is not too much with every part written out.
     """
     try:
-        unwanted = _find_unwanted(text, aliases) or (_find_unfolded(text) if aliases else None)
-        ambiguous = None if unwanted else _find_ambiguous(text)
+        unwanted, ambiguous = _find_unwanted(text, aliases), None
+        if not unwanted:
+            root = yaml.compose(text, Loader=yaml.SafeLoader)
+            unwanted = _find_unfolded(root) if aliases else None
+            ambiguous = None if unwanted else _find_ambiguous(root)
         if not unwanted and not ambiguous:
-            return yaml.safe_load(text)
+            return root and SafeConstructor().construct_document(root)
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # also a date that does not exist
         mark = getattr(error, "problem_mark", None)
         raise ValueError("is not valid YAML" + (f" (line {mark.line + 1})" if mark else "")) from None
@@ -48,9 +52,9 @@ def _find_unwanted(text: str, aliases: bool) -> str | None:
     return None
 
 
-def _find_ambiguous(text: str) -> str | None:
+def _find_ambiguous(root: yaml.Node | None) -> str | None:
     """A name that is there twice, of which YAML drops the first; ``0100``, which is 64 to YAML; ``1:30``, which is 90."""
-    nodes, seen = [yaml.compose(text, Loader=yaml.SafeLoader)], set()
+    nodes, seen = [root], set()
     while nodes:
         node = nodes.pop()
         if node is None or id(node) in seen:  # the latter by an alias
@@ -71,9 +75,9 @@ def _find_ambiguous(text: str) -> str | None:
     return None
 
 
-def _find_unfolded(text: str) -> str | None:
+def _find_unfolded(root: yaml.Node | None) -> str | None:
     """What has aliases that unfold to too much, or to no end. Of the level below, no more is listed than is allowed."""
-    level, count = [yaml.compose(text, Loader=yaml.SafeLoader)], 0
+    level, count = [root], 0
     for _ in range(DEEPEST_NESTING + 1):
         count += len(level)
         level = list(itertools.islice(_children(level), MOST_VALUES + 1 - count))
