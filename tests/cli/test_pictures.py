@@ -94,9 +94,9 @@ def test_the_losses_of_several_runs_are_in_one_picture(cli: Cli, own_run: Run) -
     assert not Path("none.png").exists()
 
 
-def test_no_matplotlibrc_reaches_a_picture(own_run: Run, tmp_path: Path) -> None:
-    words = ["attention", "--run", own_run.path.resolve(), "--over-time", "--out"]
-    assert run_process(*words, "plain.png", folder=tmp_path).code == 0
+def test_no_matplotlibrc_reaches_a_picture(cli: Cli, own_run: Run, tmp_path: Path) -> None:
+    words = ["attention", "--run", own_run, "--over-time", "--out"]
+    assert cli(*words, "plain.png").code == 0
     (tmp_path / "matplotlibrc").write_text(HOSTILE)
     result = run_process(*words, "hostile.png", folder=tmp_path)
     assert result.code == 0, result.err

@@ -1,4 +1,4 @@
-"""One browser for all tests of the page."""
+"""One browser for all tests of the page, and the page of the model that ships with the package."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 
+import seqrev
+from seqrev.api.reverser import Reverser
+from seqrev.runs.folders import PRETRAINED
 from tests.browser import Page, chromium
+from tests.plotting.page.models import page_of
 
 Open = Callable[[str], Page]
 
@@ -30,3 +34,18 @@ def show(driver: webdriver.Chrome, tmp_path: Path) -> Open:
         return page
 
     return show
+
+
+@pytest.fixture(scope="session")
+def pretrained() -> Reverser:
+    return seqrev.load(PRETRAINED, "cpu")
+
+
+@pytest.fixture(scope="session")
+def html(pretrained: Reverser) -> str:
+    return page_of(pretrained.model, [4, 8, 2, 9], pretrained.stages(), title="runs/001")
+
+
+@pytest.fixture
+def page(show: Open, html: str) -> Page:
+    return show(html)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-import seqrev
 from seqrev.api.reverser import Reverser
 from seqrev.config import ModelConfig
 from seqrev.data.dataset import load_split
@@ -12,7 +11,7 @@ from seqrev.inference.search import decode
 from seqrev.interpret.ablation import ablate
 from seqrev.interpret.attention_kinds import Kind
 from seqrev.model.transformer import Transformer
-from seqrev.runs.folders import PRETRAINED, pretrained_run
+from seqrev.runs.folders import pretrained_run
 from seqrev.task import EOS, FIRST_SYMBOL, add_special_tokens
 from tests.browser import Page
 from tests.docs.guide import ROOT
@@ -35,11 +34,6 @@ return Object.fromEntries(Object.entries(maps).map(([kind, layers]) => [kind, la
 ))]))
 """
 SEQUENCES = [[4, 8, 2, 9], [0], [7, 7, 7, 7, 7, 7, 7, 7, 7, 7], [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9]]
-
-
-@pytest.fixture(scope="module")
-def pretrained() -> Reverser:
-    return seqrev.load(PRETRAINED, "cpu")
 
 
 def expected_ids(model: Transformer, source: list[int]) -> list[int]:

@@ -6,70 +6,21 @@ from collections.abc import Sequence
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-import seqrev
 from seqrev.api.reverser import Reverser
 from seqrev.config import ModelConfig
-from seqrev.errors import UsageError
-from seqrev.plotting.page import page as page_module
 from seqrev.plotting.style import palette_colours
-from seqrev.runs.folders import PRETRAINED
 from tests.browser import Page
 from tests.plotting.page.conftest import Open
 from tests.plotting.page.models import page_of, random_model, stage_of
+from tests.plotting.page.reading import answered, assert_silent, finish, labels
 
 HOSTILE = [
     "</script><script>window.broken = 1</script>",
     '"><img src=x onerror="window.broken = 1">',
     "<!--<script>$data ${window.broken = 1} & ü",
 ]
-SCREENS = {
-    "laptop": (1280, 720, 1.0),
-    "full HD": (1920, 1080, 1.0),
-    "telephone": (390, 844, 1.0),
-    "zoomed": (1280, 720, 2.0),
-    "notebook": (890, 736, 1.0),  # the frame
-}
-SHAPE = ModelConfig(d_model=16, heads=2, encoder_layers=1, decoder_layers=2, d_ff=16, max_positions=64)
-
-
-@pytest.fixture(scope="module")
-def pretrained() -> Reverser:
-    return seqrev.load(PRETRAINED, "cpu")
-
-
-@pytest.fixture(scope="module")
-def html(pretrained: Reverser) -> str:
-    return page_of(pretrained.model, [4, 8, 2, 9], pretrained.stages(), title="runs/001")
-
-
-@pytest.fixture
-def page(show: Open, html: str) -> Page:
-    return show(html)
-
-
 DIMMED = "return [...document.querySelectorAll('main, footer')].map(({inert}) => inert)"
-
-
-def answered(page: Page) -> list[str]:
-    tokens: list[str] = page.run(
-        "return [...document.querySelectorAll('.answer .token')].map((one) => one.firstChild.data)"
-    )
-    return tokens
-
-
-def labels(page: Page) -> tuple[list[str], list[str]]:
-    """The labels of the rows and of the columns of the large map."""
-    return page.texts(".rows span"), page.texts(".columns span")
-
-
-def finish(page: Page) -> None:
-    page.press(Keys.END)
-
-
-def assert_silent(page: Page) -> None:
-    """Nothing was refused or went wrong, and nothing but the file was asked for."""
-    assert [entry for entry in page.logged("browser") if entry["level"] != "INFO"] == []
-    assert [url for url in page.requests() if not url.startswith("data:")] == [page.driver.current_url.partition("#")[0]]
+SHAPE = ModelConfig(d_model=16, heads=2, encoder_layers=1, decoder_layers=2, d_ff=16, max_positions=64)
 
 
 def test_it_begins_at_the_first_step_and_asks_nobody(page: Page) -> None:
@@ -263,52 +214,6 @@ def test_stages_are_chosen_and_compared(page: Page) -> None:
     assert len(page.find(".pane")) == 1
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("screen", SCREENS)
-def test_it_is_readable_on_every_screen(page: Page, scheme: str, screen: str) -> None:
-    width, height, zoom = SCREENS[screen]
-    page.resize(width, height, zoom)
-    page.choose_scheme(scheme)
-    for action in ("", "page.type('1 2 3 x')", "page.type('1 2 3 4 5 6 7 8 9 0'); page.compare(); page.go(99)"):
-        page.run(action)
-        for text, size, contrast in page.written():
-            assert size >= 18, text
-            assert contrast >= 4.5, text
-        sizes = page.run("return [document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
-        assert sizes[0] <= width / zoom
-        if screen == "notebook":  # the switches are in view, two stages or one
-            (first, *_, last) = page.run(
-                "return [...document.querySelectorAll('.head input')].map((box) => box.getBoundingClientRect().bottom)"
-            )
-            assert 0 < first < last < height
-        if screen in ("laptop", "full HD"):
-            assert sizes[1] <= height
-            cut = (
-                "return [...document.querySelectorAll('main *, footer *')].filter((element) => element.checkVisibility() "
-                "&& element.getBoundingClientRect().bottom > innerHeight + 1).map((element) => element.outerHTML)"
-            )
-            assert page.run(cut) == []
-            touching = (
-                "const bottom = document.querySelector('.map').getBoundingClientRect().bottom\n"
-                "return document.querySelector('.cells').clientHeight > 120 && bottom <= innerHeight"
-            )
-            assert page.run(touching)
-    lightness = page.run("return getComputedStyle(document.documentElement).backgroundColor")
-    assert lightness == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 22, 26)"}[scheme]
-
-
-def test_whoever_uses_the_keyboard_sees_where_the_focus_is(page: Page) -> None:
-    seen = set()
-    for _ in range(12):
-        page.press(Keys.TAB)
-        name, outline = page.run(
-            "const element = document.activeElement; return [element.outerHTML, getComputedStyle(element).outlineStyle]"
-        )
-        assert outline == "solid", name
-        seen.add(name)
-    assert len(seen) == 12
-
-
 @pytest.mark.parametrize("title", HOSTILE)
 def test_titles_and_names_are_text(show: Open, title: str) -> None:
     model = random_model(SHAPE)
@@ -318,80 +223,6 @@ def test_titles_and_names_are_text(show: Open, title: str) -> None:
     page.click("button", "compare two stages")
     assert page.run("return window.broken === undefined && !document.querySelector('img')")
     assert_silent(page)
-
-
-def of_scheme(**changes: object) -> str:
-    model = random_model(ModelConfig.model_validate({**SHAPE.model_dump(), **changes}))
-    return page_of(model, [4, 8, 2])
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        (
-            {"positions": "alibi"},
-            "The model's positions are alibi; the page computes with sinusoidal and rotary ones only.",
-        ),
-        ({"positions": "learned"}, "The model's positions are learned;"),
-        ({"random_positions": 64}, "The model's positions are random;"),
-        ({"d_ff": 30_000}, "The model has 2,976,445 weights; a page takes 1,500,000."),
-    ],
-)
-def test_a_model_that_is_not_for_a_page_is_shown_with_the_maps_of_one_sequence(
-    show: Open, changes: dict[str, object], reason: str
-) -> None:
-    html = of_scheme(**changes)
-    page = show(html)
-    assert page.text("#reason").startswith(reason)
-    assert page.text("#reason").endswith("These are the maps of one sequence, 4 8 2.")
-    for absent in ("#ask", ".stages", ".predictions", "#compare", ".head input"):
-        assert page.find(absent) == []
-    model = random_model(ModelConfig.model_validate({**SHAPE.model_dump(), **changes}))
-    seen = Reverser(seqrev.Config(model=model.config), model).attention([4, 8, 2])
-    finish(page)
-    assert answered(page) == seen.emitted_tokens
-    grids = page.run("return page.panes[0].recording.maps.cross.map((heads) => heads.map(({values}) => [...values]))")
-    for layer in (1, 2):
-        for head in (1, 2):
-            expected = seen.weights("cross", layer)[head - 1].ravel().tolist()
-            assert grids[layer - 1][head - 1] == pytest.approx(expected, abs=1e-5)
-    assert_silent(page)
-
-
-def test_a_sequence_too_long_to_be_computed_is_shown_with_its_maps(show: Open) -> None:
-    model = random_model(SHAPE.model_copy(update={"max_positions": 128}))
-    page = show(page_of(model, [1] * 101))
-    assert page.text("#reason").startswith("The sequence has 101 symbols; the page computes with up to 100.")
-
-
-def test_without_a_model_it_has_the_maps(show: Open) -> None:
-    page = show(page_of(random_model(SHAPE), [4, 2], stages=[]))
-    assert page.text("#reason").startswith("The page was made without the model.")
-
-
-def test_more_recorded_weights_than_a_browser_can_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_module, "MOST_RECORDED", 50)
-    with pytest.raises(UsageError, match="a page takes 50") as caught:
-        of_scheme(positions="none")
-    assert caught.value.hint == "seqrev attention --out map.png"
-
-
-def test_of_pairs_nobody_knows_what_is_right(show: Open) -> None:
-    model = random_model(SHAPE, rule="pairs", longest_answer=3)
-    page = show(page_of(model, [4, 2, 1]))
-    finish(page)
-    assert answered(page) == Reverser(seqrev.Config(model=SHAPE), model).attention([4, 2, 1]).emitted_tokens
-    assert page.text(".caption") == "cross-attention, layer 2, mean of 2 heads"
-    assert page.find(".verdict.good, .wrong, .guide, #guide") == []
-
-
-def test_a_long_answer_leaves_room_for_the_map(page: Page) -> None:
-    page.type("1 2 3 4 5 6 7 8 9 0 " * 5)
-    page.click("button", "compare two stages")
-    finish(page)
-    assert page.texts(".verdict.bad") == ["✗ wrong", "✗ wrong"]
-    assert page.run("return [...document.querySelectorAll('.cells')].every((cells) => cells.clientHeight > 80)")
-    assert page.run("return document.documentElement.scrollHeight") <= 720
 
 
 def test_one_symbol_one_head_and_one_layer_are_enough(show: Open) -> None:
