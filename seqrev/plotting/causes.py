@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -49,7 +48,8 @@ def draw_influence(
         f"{name}: what is attended to, and what matters",
         f"correlation of all cells: {_number(found.agreement(picture))}",
     ]
-    figure = _figure((2 * max(width, 1.6), 2.6), (height, 1.5), title, theme)
+    least = 3.9 if theme.wide else 1.6  # inches of the caption of a map
+    figure = _figure((2 * max(width, least), 2.6), (height, 1.5), title, theme)
     left, right = figure.subplots(1, 2)
     layer = layer or seen.config.decoder_layers
     caption = f"attention, layer {layer}, {'head mean' if head is None else f'head {head}'}"
@@ -71,7 +71,10 @@ def draw_influence(
 
 @themed
 def draw_patching(found: Patching, name: str, *, theme: Theme | ThemeName = "paper") -> Figure:
-    """How much of the clean answer every activation brings back: the encoder on the left, the decoder on the right."""
+    """How much of the clean answer every activation brings back: the encoder on the left, the decoder on the right.
+
+    In a wide theme the encoder is above, the decoder below.
+    """
     theme = find_theme(theme)
     same_length = len(found.clean) == len(found.corrupt)
     pairs = zip(found.clean, found.corrupt, strict=False)
@@ -80,31 +83,40 @@ def draw_patching(found: Patching, name: str, *, theme: Theme | ThemeName = "pap
     kinds: list[list[str | None]] = [["residual.encoder", "residual.decoder"], ["encoder", "decoder"], [None, "cross"]]
     if not same_length:
         kinds = [[kind] for _, kind in kinds]
+    if theme.wide:
+        kinds = [list(line) for line in zip(*kinds, strict=True)]
     rows = [max(len(found.maps[kind].points) for kind in line if kind) for line in kinds]
-    columns = [len(steps) + 2] if not same_length else [len(source) + 2, len(steps) + 2]
-    cell = max(_LEAST * theme.scale, min(_CELL * theme.scale, 2 * _TALLEST / sum(rows), _WIDEST / max(columns)))
+    tokens = {kind: source if kind and "encoder" in kind else steps for line in kinds for kind in line}
+    columns = [max(len(tokens[kind]) + 2 for kind in line) for line in zip(*kinds, strict=True)]
+    room = (
+        (_TALLEST / sum(rows), _WIDEST / sum(columns)) if theme.wide else (2 * _TALLEST / sum(rows), _WIDEST / max(columns))
+    )
+    cell = max((_LINE if theme.wide else _LEAST) * theme.scale, min(_CELL * theme.scale, *room))
     title = [
         f"{name}: what brings the clean answer back",
         f"clean {' '.join(map(str, found.clean))}    corrupt {' '.join(map(str, found.corrupt))}",
     ]
     heights = [cell * count for count in rows]
     width = sum(max(cell * count, 1.8) for count in columns)
-    figure = _figure((width, 1.5 * len(columns)), (sum(heights), 1.2 * len(rows) + 0.6), title, theme)
+    words = 0.95 * len(rows) + 0.5 if theme.wide else 1.2 * len(rows) + 0.6
+    figure = _figure((width, 1.5 * len(columns)), (sum(heights), words), title, theme)
     grid = figure.subplots(len(kinds), len(columns), height_ratios=heights, width_ratios=columns, squeeze=False)
     for line, row in zip(kinds, grid, strict=True):
         for kind, axes in zip(line, row, strict=True):
             if kind is None:
                 axes.set_axis_off()
+                free = axes
                 continue
             one = found.maps[kind]
-            tokens = source if "encoder" in kind else steps
             values = np.column_stack((one.whole, np.full(len(one.points), np.nan), one.recovery))
-            labels = ["all", "", *tokens]
-            names = [_short(point) for point in one.points], labels
+            names = [_short(point) for point in one.points], ["all", "", *tokens[kind]]
             image = _map(axes, values, names, _NAMES[kind], theme, numbers=_has_room(cell, theme), signed=1.0)
             axes.set_xlabel("source position" if "encoder" in kind else "target step")
             axes.set_ylabel("layer" if kind.startswith("residual") else "layer.head")
-    place = {"cax": grid[-1, 0].inset_axes((0.05, 0.55, 0.9, 0.08))} if same_length else {"ax": grid[:, 0], "aspect": 40}
+            axes.set_anchor(
+                "S" if theme.wide else "C"
+            )  # beside higher maps, so that what is below it is where it was measured
+    place = {"cax": free.inset_axes((0.05, 0.55, 0.9, 0.08))} if same_length else {"ax": grid[:, -1], "aspect": 40}
     bar = figure.colorbar(image, **place, orientation="horizontal" if same_length else "vertical", ticks=(-1, 0, 1))
     bar.set_label("recovery: 0 corrupt, 1 clean", fontsize=theme.small)
     return figure
@@ -130,7 +142,7 @@ def draw_path(found: PathPatching, name: str, *, theme: Theme | ThemeName = "pap
 
 @themed
 def draw_residual(reading: ResidualReading, name: str, *, theme: Theme | ThemeName = "paper") -> Figure:
-    """What would be emitted at each layer, and below it what each part adds to the logit of the emitted token."""
+    """What would be emitted at each layer, and below or beside it what each part adds to the emitted logit."""
     theme = find_theme(theme)
     steps = reading.seen.emitted_tokens
     best = reading.most_probable()
@@ -141,14 +153,18 @@ def draw_residual(reading: ResidualReading, name: str, *, theme: Theme | ThemeNa
     parts = [*(reading.parts[index] for index in kept), "biases of the heads"]
     values = np.vstack((added[kept], rest))
     cell = max(_LEAST * theme.scale, min(_CELL * theme.scale, 1.4 * _TALLEST / len(parts), _WIDEST / len(steps)))
-    heights = [cell * len(best), cell * len(parts)]
+    heights, width = [cell * len(best), cell * len(parts)], max(cell * len(steps), 1.4)
     title = [f"{name}: the residual stream of the decoder"]
-    figure = _figure((max(cell * len(steps), 1.4), 3.6), (sum(heights), 2.6), title, theme)
-    upper, lower = figure.subplots(2, 1, height_ratios=heights)
+    if theme.wide:
+        figure = _figure((2.5 * width, 4.6), (max(heights), 1.3), title, theme)
+        upper, lower = figure.subplots(1, 2, width_ratios=(1.5, 1))
+    else:
+        figure = _figure((width, 3.6), (sum(heights), 2.6), title, theme)
+        upper, lower = figure.subplots(2, 1, height_ratios=heights)
     layers = [str(layer) for layer in range(len(best))]
     image = _map(upper, probabilities, (layers, steps), "emitted if read there", theme)
-    for row, step in np.ndindex(*probabilities.shape) if _has_room(cell, theme) else ():
-        _write(upper, image, (row, step), probabilities[row, step], best[row][step][0].strip("<>"))
+    for row, step in np.ndindex(*probabilities.shape) if theme.wide or _has_room(cell, theme) else ():
+        _write(upper, image, (row, step), probabilities[row, step], best[row][step][0].strip("<>"), theme)
     upper.set_ylabel("after layer")
     _bar(image, upper, "probability", (0, 0.5, 1), theme)
     most = max(1.0, float(np.abs(values).max()))
@@ -161,7 +177,10 @@ def draw_residual(reading: ResidualReading, name: str, *, theme: Theme | ThemeNa
 
 
 def _bar(image: AxesImage, axes: Axes, label: str, ticks: Sequence[float] | None, theme: Theme) -> None:
-    axes.figure.colorbar(image, ax=axes, ticks=ticks, aspect=30).set_label(label, fontsize=theme.small)
+    place: dict[str, Any] = {"ax": axes, "aspect": 30}
+    if theme.wide:  # as high as the map, which need not be as high as its place
+        place = {"cax": axes.inset_axes((1.04, 0, 0.04, 1))}
+    axes.figure.colorbar(image, **place, ticks=ticks).set_label(label, fontsize=theme.small)
 
 
 def _map(
@@ -188,15 +207,16 @@ def _map(
     for place, value in np.ndenumerate(values) if numbers else ():
         if abs(value) >= 0.05 * most:
             text = f"{value:.2g}" if most > 1 else f"{value:.2f}".lstrip("0") if value < 0.995 else "1"
-            _write(axes, image, place, value, text)
+            _write(axes, image, place, value, text, theme)
     return image
 
 
-def _write(axes: Axes, image: AxesImage, place: tuple[int, ...], value: Any, text: str) -> None:
+def _write(axes: Axes, image: AxesImage, place: tuple[int, ...], value: Any, text: str, theme: Theme) -> None:
     """Write into a cell, so that it can be read on the colour of the cell."""
     row, column = place
     colour = readable_on(to_rgb(image.to_rgba(np.array([value]))[0]))
-    axes.text(column, row, text, ha="center", va="center", fontsize=0.8 * rcParams["xtick.labelsize"], color=colour)
+    size = (1 if theme.wide else 0.8) * theme.small
+    axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
 
 
 def _figure(width: tuple[float, float], height: tuple[float, float], title: Sequence[str], theme: Theme) -> Figure:

@@ -23,7 +23,7 @@ from seqrev.plotting.style import Theme, ThemeName, find_theme, fit_line
 Map = NDArray[np.floating[Any]]
 _MAP, _CELL, _LOW = 5.0, 0.42, 1.4  # inches: longest side of a large map; its usual cell; room for a title beside it
 _LINE, _CHARACTER = 0.14, 0.085  # inches: room for a line, and for the widest character, of small text in the first theme
-_GRID, _BESIDE, _GAP = 7.0, 5.0, 0.1  # inches: width of the grid, if it needs them, below or beside; between its maps
+_GRID, _BESIDE, _GAP = 7.0, 6.5, 0.1  # inches: width of the grid, if it needs them, below or beside; between its maps
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,13 @@ def attention_figure(
 def snapshots_figure(
     maps: Sequence[Map], captions: Sequence[str], title: Sequence[str], *, theme: Theme | ThemeName = "paper"
 ) -> Figure:
-    """A strip of maps ``[tgt, src]`` of one shape, in rows of at most eight, each with a caption below it."""
+    """A strip of maps ``[tgt, src]`` of one shape, in rows of at most eight (wide: nine), each with a caption below it."""
     theme = find_theme(theme)
-    down = -(-len(maps) // 8)
+    down = -(-len(maps) // (9 if theme.wide else 8))
     across = -(-len(maps) // down)  # so that no row is much shorter than the others
     rows, columns = maps[0].shape
     text = (_LINE * (1 + max(caption.count("\n") for caption in captions)) + 0.25) * theme.scale
-    width = max(5.2 * theme.scale, 1.5 * math.sqrt(theme.scale) * across + 0.2)
+    width = max(5.2 * theme.scale, (1.8 if theme.wide else 1.5 * math.sqrt(theme.scale)) * across + 0.2)
     height = min(2.0, (width - 0.2) / across - 0.15) * min(1, rows / columns) + text
     figure = _figure(width, down * height + theme.scale * (0.2 * len(title) + 0.3), title, theme)
     panels = figure.subplots(down, across, squeeze=False).flat

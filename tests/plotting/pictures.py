@@ -6,10 +6,12 @@ from collections.abc import Callable
 from matplotlib.figure import Figure
 
 from seqrev.plotting.attention import draw_attention, draw_snapshot, draw_strip
+from seqrev.plotting.causes import draw_influence, draw_patching, draw_path, draw_residual
 from seqrev.plotting.curves import Curve, accuracy_by_length, compare_trainings, training_curves
 from seqrev.plotting.style import ThemeName
 from seqrev.plotting.tables import shaded_table
 from tests.plotting.test_attention import ATTENTION, SNAPSHOT
+from tests.plotting.test_causes import INFLUENCE, PATCHING, PATH, RESIDUAL
 from tests.plotting.test_curves import HISTORY
 
 CURVES = [
@@ -28,6 +30,10 @@ FIGURES: dict[str, Callable[[ThemeName], Figure]] = {
     "trainings": lambda theme: compare_trainings({"001": HISTORY, "002": HISTORY[:3]}, "2 trainings", theme=theme),
     "by length": lambda theme: accuracy_by_length(CURVES, (1, 10), "exact match", theme=theme),
     "crowded": lambda theme: accuracy_by_length(CROWDED, (1, 10), "exact match", theme=theme),
+    "influence": lambda theme: draw_influence(INFLUENCE, "runs/001", theme=theme),
+    "patching": lambda theme: draw_patching(PATCHING, "runs/001", theme=theme),
+    "path": lambda theme: draw_path(PATH, "runs/001", theme=theme),
+    "residual": lambda theme: draw_residual(RESIDUAL, "runs/001", theme=theme),
     "table": lambda theme: shaded_table(TABLE, [1, 10, 100], "exact match", theme=theme),
 }
 
