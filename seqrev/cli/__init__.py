@@ -11,6 +11,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -34,6 +35,16 @@ def _expand(argument: str) -> str:
     return f"{option}={expand_home(value)}" if equals and option.startswith("--") else argument
 
 
+def _check_current_folder() -> None:
+    """Where it was removed, no path can be found, and the library that PyTorch multiplies with ends the process."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise InputError(
+            "The current folder was removed; one that exists was expected.", "cd; then the same command"
+        ) from None
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code, as docs/reference.md lists them."""
     arguments = [_expand(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
@@ -47,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with stop_requests(), thread_errors(), warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: console.warning(message)
+            _check_current_folder()
             from seqrev.cli.app import app
 
             group: Any = typer.main.get_command(app)

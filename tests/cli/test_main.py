@@ -140,6 +140,16 @@ def test_a_home_after_an_equals_sign_is_the_one_of_the_user(
     assert not Path("~").exists()
 
 
+def test_a_current_folder_that_was_removed_is_said(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library that PyTorch multiplies with would end the process, without an error that could be caught."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    result = cli("decode", "4", "8")
+    assert_refused(result, 3, "The current folder was removed")
+
+
 def test_an_unknown_command_is_refused_with_a_command_that_works(cli: Cli) -> None:
     result = cli("bogus")
     assert_refused(result, 2, "bogus")
