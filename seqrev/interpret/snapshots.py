@@ -109,7 +109,7 @@ def load_snapshots(folder: Path, rule: RuleName) -> list[AttentionSnapshot]:
     Raises:
         InputError: there is nothing, or a file is damaged.
     """
-    paths = [path for path in paths_in(folder) if re.fullmatch(r"step-\d{6,12}\.safetensors", path.name)]
+    paths = [path for path in paths_in(folder) if re.fullmatch(r"step-[0-9]{6,12}\.safetensors", path.name)]
     if not paths:
         raise InputError(f"There are no snapshots in {folder}; a run of which a step was trained was expected.")
     snapshots = sorted((_load(path, rule) for path in paths), key=lambda snapshot: snapshot.step)

@@ -186,7 +186,7 @@ def list_checkpoints(folder: Path, problems: list[str] | None = None) -> list[Ch
     """
     found = []
     for path in files.paths_in(folder):
-        if re.fullmatch(r"step-\d{6,12}", path.name):
+        if re.fullmatch(r"step-[0-9]{6,12}", path.name):
             try:
                 found.append(read_checkpoint(path))
             except InputError as error:

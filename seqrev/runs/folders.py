@@ -279,13 +279,13 @@ def _serves(run: Run, predicate: Callable[[Run], bool]) -> bool:
 
 def named_run(spec: str, runs_dir: Path) -> Run:
     """The run of a number or a path, whatever is there."""
-    return Run(runs_dir / f"{int(spec):03d}" if re.fullmatch(r"\d{1,9}", spec) else spec)
+    return Run(runs_dir / f"{int(spec):03d}" if re.fullmatch("[0-9]{1,9}", spec) else spec)
 
 
 def numbered_runs(runs_dir: Path) -> list[Run]:
     """Every numbered folder, in order, whatever is in it; raise ``InputError`` if ``runs_dir`` cannot be read."""
     try:
-        runs = [Run(path) for path in runs_dir.iterdir() if re.fullmatch(r"\d{3,9}", path.name)]
+        runs = [Run(path) for path in runs_dir.iterdir() if re.fullmatch("[0-9]{3,9}", path.name)]
     except FileNotFoundError:
         return []
     except OSError as error:

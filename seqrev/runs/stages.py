@@ -48,7 +48,7 @@ def load_stages(
         return {}
     found = {}
     for path in paths_in(folder):
-        if name := re.fullmatch(r"weights-(\d{6,12})\.safetensors", path.name):
+        if name := re.fullmatch(r"weights-([0-9]{6,12})\.safetensors", path.name):
             try:
                 content = read_regular(path, largest_file(shapes), "the weights at one step", follow=False)
                 tensors = checked_tensors(content, path, shapes, np.float16)

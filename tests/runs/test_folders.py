@@ -180,6 +180,14 @@ def test_a_run_is_found_by_path_or_number(runs_dir: Path, spec: str) -> None:
     assert found.path == runs_dir / "002"
 
 
+@pytest.mark.parametrize("spec", ["٣", "３", "00³"])
+def test_a_number_has_the_ten_digits_that_folders_have(runs_dir: Path, spec: str) -> None:
+    (runs_dir / "٩٩٩").mkdir()
+    assert find_run(None, runs_dir, always, "anything").path == runs_dir / "003"
+    with pytest.raises(InputError, match="is not a run folder"):
+        find_run(spec, runs_dir, always, "anything")
+
+
 @pytest.mark.parametrize("spec", [None, "latest"])
 def test_the_latest_run_is_the_highest_number_that_has_what_is_wanted(runs_dir: Path, spec: str | None) -> None:
     (runs_dir / "1000").mkdir()  # no run.json in it
