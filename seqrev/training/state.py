@@ -89,7 +89,15 @@ class TrainingState:
         finite = self._measured.isfinite().all()
         self._measured = torch.where(finite, torch.stack((loss, gradient_norm)), self._measured)
         finite = self._measured.isfinite().all().float()
-        self.optimizer.step(lr, found_inf=1.0 - finite)
+        try:
+            self.optimizer.step(lr, found_inf=1.0 - finite)
+        except KeyboardInterrupt:  # a notebook may go on from here, and must not take a step twice
+            if self.optimizer.steps > self.step:
+                self._count_step(finite)
+            raise
+        self._count_step(finite)
+
+    def _count_step(self, finite: Tensor) -> None:
         if self.trained is not self.model:
             self._average(finite)
         self.step += 1

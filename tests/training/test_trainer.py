@@ -3,6 +3,7 @@
 import math
 from contextlib import nullcontext
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from seqrev.api.reverser import Reverser
 from seqrev.errors import UsageError
 from seqrev.inference.evaluation import evaluate
 from seqrev.training.events import Event, Step, Validation
+from seqrev.training.optimizer import Adam
 from seqrev.training.state import TrainingState
 from seqrev.training.step import train_step
 from seqrev.training.trainer import Trainer, TrainingRows, sample_rows, validate
@@ -130,6 +132,29 @@ def test_a_loop_that_is_broken_off_goes_on(rows: TrainingRows) -> None:
         Reverser.from_trainer(broken).decode([[1, 2], [0]])  # what is asked in between changes nothing
     events += list(broken)
     assert events == expected
+    assert same(weights_of(broken.state), weights_of(whole.state))
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_ctrl_c_around_the_update_does_not_take_a_step_twice_or_not_at_all(
+    late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = trainer(), trainer()
+    list(whole)
+    next(broken)
+    update = Adam.step
+
+    def interrupted(*arguments: Any, **named: Any) -> None:
+        if late:
+            update(*arguments, **named)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Adam, "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(broken)
+    assert broken.state.step == 1 + late
+    list(broken)
     assert same(weights_of(broken.state), weights_of(whole.state))
 
 
