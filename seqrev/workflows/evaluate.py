@@ -22,7 +22,7 @@ from seqrev.inference.evaluation import KEPT_MISTAKES, Evaluation, Protocol
 from seqrev.inference.evaluation import evaluate as evaluate_model
 from seqrev.interpret.alignment import alignment_over
 from seqrev.runs.folders import PRETRAINED, Run
-from seqrev.system.files import is_folder, write_json
+from seqrev.system.files import is_file, is_folder, write_json
 from seqrev.system.text import shorten
 from seqrev.system.threads import limit_threads
 from seqrev.task import check_length
@@ -101,7 +101,7 @@ def evaluate(
     for model in models:
         run_of(model)
     if output.file is not None:
-        _check_output(output.file)
+        _check_output(output.file, sequences.file)
     if sequences.lengths is not None:
         results = _on_lengths(models, sequences, beam, protocol, advance)
     elif sequences.exhaustive is not None:
@@ -130,12 +130,16 @@ def evaluate(
     return replace(outcome, plot=path)
 
 
-def _check_output(file: Path) -> None:
+def _check_output(file: Path, read: Path | None) -> None:
     from seqrev.plotting.export import check_format  # which imports Matplotlib
 
     check_format(file, ("json",))
     if not is_folder(file.parent.resolve()):
         raise UsageError(f"There is no folder {file.parent} to save {file.name} in.", shlex.join(("--out", file.name)))
+    of_a_run = file.name.lower() in ("run.json", "manifest.json")  # RUN.JSON is the same file on many a disk
+    if of_a_run or (read is not None and is_file(file) and is_file(read) and file.samefile(read)):
+        whose = "the name of a file of runs" if of_a_run else "read here"
+        raise UsageError(f"{file} is {whose}, and is not replaced; another file was expected.", "--out evaluation.json")
 
 
 def _save(saved: list[Path], models: Sequence[Reverser], reports: Sequence[Report], out: Path | None) -> None:

@@ -106,6 +106,16 @@ def test_the_result_goes_to_another_place_on_request(cli: Cli, own_run: Run) -> 
 def test_a_place_that_was_asked_for_must_be_one(cli: Cli, own_run: Run) -> None:
     assert_refused(cli("evaluate", "--out", "mine.txt"), 2, "mine.txt must end in .json")
     assert_refused(cli("evaluate", "--out", "none/mine.json"), 2, "There is no folder none")
+    before = own_run.record.path.read_bytes()
+    for name in ("run.json", "RUN.json", "data/manifest.json"):
+        assert_refused(
+            cli("evaluate", "--out", own_run.path / name), 2, "is the name of a file of runs, and is not replaced"
+        )
+    assert own_run.record.path.read_bytes() == before
+    Path("rows.json").write_text("1 2\n")
+    Path("same.json").hardlink_to("rows.json")
+    for name in ("rows.json", "same.json"):
+        assert_refused(cli("evaluate", "--file", "rows.json", "--out", name), 2, "is read here, and is not replaced")
     Path("taken.json").mkdir()
     failed = cli("evaluate", "--run", own_run, "--out", "taken.json", "--json")
     assert failed.code == 1
