@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
 from torch.nn import functional
 
 from seqrev.data.sequences import answers_to, example_row, pick
@@ -20,6 +19,7 @@ from seqrev.errors import InputError, UsageError
 from seqrev.interpret.alignment import AntiDiagonal, Weights, aligned_positions, alignment_scores
 from seqrev.model.tensors import to_tensors
 from seqrev.model.transformer import Transformer
+from seqrev.runs.checkpoints import from_bytes, to_bytes
 from seqrev.system.files import atomic_write, make_folder, paths_in, read_regular, storage_errors
 from seqrev.system.text import shorten_sequence
 from seqrev.task import RuleName, apply_rule
@@ -100,7 +100,7 @@ def save_snapshot(
     }
     with storage_errors(folder):
         make_folder(folder)
-    atomic_write(folder / f"step-{step:06d}.safetensors", save(arrays))
+    atomic_write(folder / f"step-{step:06d}.safetensors", to_bytes(arrays))
 
 
 def load_snapshots(folder: Path, rule: RuleName) -> list[AttentionSnapshot]:
@@ -120,7 +120,7 @@ def load_snapshots(folder: Path, rule: RuleName) -> list[AttentionSnapshot]:
 
 def _load(path: Path, rule: RuleName) -> AttentionSnapshot:
     try:
-        arrays = load(read_regular(path, LARGEST_FILE, "the attention at one step", follow=False))
+        arrays = from_bytes(read_regular(path, LARGEST_FILE, "the attention at one step", follow=False))
         source, cross = arrays["source"], arrays["cross"]
         target = arrays["target"] if "target" in arrays else apply_rule(source, rule)  # older versions did not save it
         of_step = arrays["step"].item(), arrays["loss"].item(), source.tolist(), target.tolist()

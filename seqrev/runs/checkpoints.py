@@ -5,6 +5,7 @@ SHA-256 of every file, and its own SHA-256. It is built in a hidden folder and t
 """
 
 import hashlib
+import json
 import math
 import os
 import re
@@ -66,7 +67,7 @@ def checked_tensors(
 ) -> dict[str, NDArray[Any]]:
     """The tensors of a safetensors file; raise ``InputError`` if they do not have these names, shapes and type, or NaN."""
     try:
-        tensors = load(content)  # refuses lying headers: gaps, overlaps, trailing bytes
+        tensors = from_bytes(content)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{path} cannot be read: {shorten(str(error), 100)}.") from None
     expected = {key: (shape, np.dtype(dtype)) for key, shape in shapes.items()}
@@ -77,6 +78,28 @@ def checked_tensors(
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise InputError(f"{path} has NaN or infinity in it.")
     return tensors
+
+
+def to_bytes(tensors: Tensors) -> bytes:
+    """A safetensors file that has the SHA-256 of its tensors in it, where no manifest has it."""
+    return save(dict(tensors), {"sha256": _digest(tensors)})
+
+
+def from_bytes(content: bytes) -> dict[str, NDArray[Any]]:
+    """The tensors of a safetensors file; raise ``ValueError``, or as ``load`` does, for one that is damaged."""
+    tensors = load(content)  # refuses lying headers: gaps, overlaps, trailing bytes
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    if header.get("__metadata__") not in (None, {"sha256": _digest(tensors)}):  # older versions did not save it
+        raise ValueError("its SHA-256 is not the one that is in it")
+    return tensors
+
+
+def _digest(tensors: Tensors) -> str:
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tensor.shape} ".encode())
+        found.update(tensor.tobytes())
+    return found.hexdigest()
 
 
 def largest_file(shapes: Shapes) -> int:

@@ -1,6 +1,7 @@
 """The weights at a few steps of a training, beside the snapshots: a page shows with them how a sequence was learned.
 
-Half precision is enough to look at. A damaged or missing file is a stage less, and nothing else depends on it.
+Half precision is enough to look at. Each file has its SHA-256 in it.
+A damaged or missing file is a stage less, and nothing else depends on it.
 """
 
 import math
@@ -11,10 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save
 
 from seqrev.errors import InputError
-from seqrev.runs.checkpoints import Shapes, checked_tensors, largest_file
+from seqrev.runs.checkpoints import Shapes, checked_tensors, largest_file, to_bytes
 from seqrev.system.files import atomic_write, make_folder, paths_in, read_regular, storage_errors
 
 MOST_WEIGHTS = 1_500_000  # of a model whose stages are kept: three files of 3 MB
@@ -37,7 +37,7 @@ def save_stage(folder: Path, step: int, weights: Mapping[str, NDArray[Any]]) -> 
         make_folder(folder)
     largest = np.finfo(np.float16).max
     halves = {name: np.clip(tensor, -largest, largest).astype(np.float16) for name, tensor in weights.items()}
-    atomic_write(folder / f"weights-{step:06d}.safetensors", save(halves))
+    atomic_write(folder / f"weights-{step:06d}.safetensors", to_bytes(halves))
 
 
 def load_stages(

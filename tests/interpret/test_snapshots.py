@@ -85,7 +85,7 @@ def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
     assert one == two != other
 
 
-@pytest.mark.parametrize("damage", ["empty", "text", "shape", "missing", "flat", "no source", "step"])
+@pytest.mark.parametrize("damage", ["empty", "text", "shape", "missing", "flat", "no source", "step", "bit"])
 def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
     save_snapshot(tmp_path, model_of(), SOURCE, 1)
     path = tmp_path / "step-000001.safetensors"
@@ -100,7 +100,9 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
         arrays["source"] = arrays["source"][:0]
     elif damage == "step":
         arrays["step"] = np.array([1, 2])
-    path.write_bytes({"empty": b"", "text": b"x" * 1000}.get(damage, save(arrays)))
+    flipped = bytearray(path.read_bytes())
+    flipped[-1] ^= 1
+    path.write_bytes({"empty": b"", "text": b"x" * 1000, "bit": bytes(flipped)}.get(damage, save(arrays)))
     with pytest.raises(InputError, match=r"step-000001\.safetensors is damaged"):
         load_snapshots(tmp_path, "reverse")
 

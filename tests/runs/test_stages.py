@@ -1,6 +1,7 @@
 """The weights of a few steps: which steps, what is saved, and what is passed over."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -85,3 +86,20 @@ def test_a_damaged_file_is_a_stage_less_and_named(tmp_path: Path, damage: str) -
     assert list(load_stages(tmp_path, SHAPES, problems)) == [1]
     assert len(problems) == 1
     assert str(path) in problems[0]
+
+
+@given(byte=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_a_changed_bit_anywhere_is_damage(byte: int, bit: int) -> None:
+    with TemporaryDirectory() as folder:
+        save_stage(Path(folder), 1, weights())
+        (path,) = Path(folder).iterdir()
+        content = bytearray(path.read_bytes())
+        content[byte % len(content)] ^= 1 << bit
+        path.write_bytes(content)
+        assert load_stages(Path(folder), SHAPES) == {}
+
+
+def test_a_file_of_an_older_version_has_no_checksum_and_is_read(tmp_path: Path) -> None:
+    halves = {name: tensor.astype(np.float16) for name, tensor in weights().items()}
+    (tmp_path / "weights-000001.safetensors").write_bytes(save(halves))
+    assert list(load_stages(tmp_path, SHAPES)) == [1]
