@@ -200,7 +200,7 @@ def _points(rows: Sequence[_Row], event: str, key: str) -> NDArray[np.float64]:
 
 
 def _draw_history(axes: Axes, label: str, rows: Sequence[_Row], theme: Theme) -> None:
-    """One quantity over the steps, its lines named at their ends."""
+    """One quantity over the steps, its lines named at their ends; of a single point, which is no line, with its value."""
     ends = []
     for name, number, event, key in _PANELS[label]:
         steps, values = _points(rows, event, key)
@@ -211,7 +211,7 @@ def _draw_history(axes: Axes, label: str, rows: Sequence[_Row], theme: Theme) ->
             axes.fill_between(steps, *_range(values), color=colour, alpha=0.2, linewidth=0)
             values = _smooth(values)
         axes.plot(steps, values, color=colour, marker=marker, label=name, clip_on=False)
-        ends.append((values[-1], name, colour))
+        ends.append((values[-1], name if len(steps) > 1 else f"{name} {values[-1]:.3g}".strip(), colour))
     if label == "learning rate":
         axes.set_ylim(bottom=0)
     beside = ("axes fraction", "data")

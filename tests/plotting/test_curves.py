@@ -68,6 +68,18 @@ def test_curves_are_named_at_their_ends_in_their_colours() -> None:
     assert {text.get_text() for text in loss.texts} == {"training", "validation"}
 
 
+def test_a_single_point_is_named_with_its_value() -> None:
+    drawn = panels(HISTORY[:3])  # up to the first validation
+    texts = {label: [text.get_text() for text in axes.texts if text.get_text()] for label, axes in drawn.items()}
+    assert texts == {
+        "loss (nats per token)": ["validation 1.25", "training"],
+        "exact match": ["0.25"],
+        "anti-diagonal": ["mass 0.125", "hit 0.375"],
+        "learning rate": [],
+    }
+    assert_apart(curves.training_curves(HISTORY[:3], "Training of runs/001", theme="slide"))
+
+
 def test_metrics_of_an_older_version_are_drawn_without_what_they_lack() -> None:
     old = [{key: value for key, value in row.items() if key not in ("lr", "mass", "hit")} for row in HISTORY]
     assert list(panels(old)) == ["loss (nats per token)", "exact match"]
