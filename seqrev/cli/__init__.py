@@ -40,9 +40,8 @@ def _check_current_folder() -> None:
     try:
         Path.cwd()
     except FileNotFoundError:
-        raise InputError(
-            "The current folder was removed; one that exists was expected.", "cd; then the same command"
-        ) from None
+        problem = "The current folder was removed; one that exists was expected."
+        raise InputError(problem, "the same command in another folder") from None
 
 
 def main(arguments: list[str] | None = None) -> int:

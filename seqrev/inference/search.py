@@ -130,7 +130,7 @@ def _extend(scores: Tensor, ended: Tensor, logits: Tensor, never: list[int]) -> 
     """The best ``beam`` continuations of each row: their scores, the hypotheses they extend, their new tokens.
 
     ``scores`` and ``ended``: ``[rows, beam]``; ``logits``: ``[rows · beam, vocabulary]``; ``never``: tokens that are not
-    chosen. An ended hypothesis stays as it is, padded. All is done in place where the log-probabilities are, to save memory.
+    chosen. An ended hypothesis stays as it is, padded. All is done where the log-probabilities are, to save memory.
     """
     rows, beam = scores.shape
     step = logits.float().log_softmax(-1).view(rows, beam, -1)

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -92,6 +93,15 @@ def failing(where: str, error: BaseException) -> Prepare:
         raise error
 
     return lambda run, patch: patch.setattr(where, refuse)
+
+
+def nowhere(_run: Run, _: pytest.MonkeyPatch) -> Callable[[], None]:
+    """The current folder is gone."""
+    before, gone = Path.cwd(), Path("gone")
+    gone.mkdir()
+    os.chdir(gone)
+    (before / gone).rmdir()
+    return lambda: os.chdir(before)
 
 
 def opened(*options: str) -> Prepare:
@@ -191,6 +201,7 @@ SITUATIONS = [
     Situation("evaluate --lengths 1:9000,9001:18001 --run 1"),
     Situation("evaluate --exhaustive 8 --run 1", smaller("data.families.MOST_SEQUENCES")),
     Situation("evaluate --out none/x.json"),
+    Situation("evaluate --run 1 --out run.json"),
     Situation("evaluate --split train --run pretrained"),
     Situation("runs --theme dark"),
     Situation("runs 7"),
@@ -281,6 +292,9 @@ SITUATIONS = [
     Situation("generate --config fast", FULL),
     Situation("generate --config fast", interrupting("seqrev.cli.console.Progress.update")),
     Situation("decode 4", failing("seqrev.api.reverser.load", MemoryError())),
+    Situation("decode 4", failing("seqrev.api.reverser.load", RuntimeError("can't start new thread"))),
+    Situation("decode 4", nowhere),
+    Situation("attention --run 1 4", failing("seqrev.runs.folders.make_folder", NO_ROOM)),
     Situation("decode 4", failing("seqrev.api.reverser.load", NO_ROOM)),
     Situation("decode 4", failing("seqrev.api.reverser.load", ZeroDivisionError())),
     Situation("attention --run 1 4", failing("seqrev.plotting.export._draw", ZeroDivisionError())),
