@@ -23,9 +23,12 @@ class _Own(threading.local):
 
     running = 0
     before = 1
+    settled = False
+    """It has a number: a thread takes one when it first asks, which may be what a call in another thread has set."""
 
 
 _own = _Own()
+_own.settled = torch.get_num_threads() > 0  # of the thread that imports this
 
 
 @contextmanager
@@ -41,8 +44,9 @@ def limit_threads(count: int) -> Iterator[None]:
             _own.before = torch.get_num_threads()
             if not _Calls.running:
                 _Calls.before = _own.before
-            elif _own.before == _Calls.count:  # what a call in another thread has set, and this one began with
+            elif not _own.settled and _own.before == _Calls.count:
                 _own.before = _Calls.before
+            _own.settled = True
         _own.running += 1
         _Calls.running += 1
         if count:

@@ -1,5 +1,7 @@
 """The threads of the run in every call that computes, and the caller's before and after it."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from seqrev.training.trainer import Trainer
 from seqrev.workflows.attention import draw, report
 from seqrev.workflows.evaluate import EvaluationSet, evaluate
 from seqrev.workflows.train import train
-from tests.helpers import PATIENCE, tiny_config
+from tests.helpers import PATIENCE, child_environment, tiny_config
 
 CALLERS, RUNS = 3, 2
 
@@ -96,6 +98,42 @@ def test_every_thread_gets_back_its_own() -> None:
     later.join(PATIENCE)
     assert seen == {"other": CALLERS, "later": CALLERS}
     assert torch.get_num_threads() == CALLERS
+
+
+def test_a_thread_that_chose_as_many_as_a_call_in_another_thread_keeps_them() -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with limit_threads(1):
+            inside.set()
+            leave.wait(PATIENCE)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert inside.wait(PATIENCE)
+    torch.set_num_threads(1)
+    with limit_threads(RUNS):
+        pass
+    assert torch.get_num_threads() == 1
+    leave.set()
+    thread.join(PATIENCE)
+
+
+SETTINGS = """
+import os, torch, seqrev
+before = dict(os.environ), torch.__config__.parallel_info()
+assert seqrev.load("pretrained").reverse([1, 2, 3]) == [3, 2, 1]
+assert (dict(os.environ), torch.__config__.parallel_info()) == before
+print(torch.get_num_threads())
+"""
+
+
+def test_what_the_environment_says_is_kept() -> None:
+    """Also of the libraries below PyTorch; the run that is loaded here computes on one thread."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    environment = child_environment(**dict.fromkeys(names, "2"))
+    done = subprocess.run([sys.executable, "-c", SETTINGS], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
 
 
 CALLS: dict[str, Callable[[Reverser], object]] = {
