@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -51,6 +52,22 @@ def test_the_source_distribution_holds_what_the_tests_need(clone: Path) -> None:
         assert (clone / name).is_file(), name
     assert not (clone / ".venv").exists()
     assert [path.name for path in (clone / "runs").iterdir()] == [".gitkeep"]
+
+
+def test_it_holds_whatever_the_repository_does(clone: Path) -> None:
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("this is no clone")
+    tracked = [name for name in run("git", "ls-files", "-z", folder=ROOT).split("\0") if name and (ROOT / name).is_file()]
+    assert [name for name in tracked if not (clone / name).is_file()] == []
+
+
+def test_its_tests_find_what_they_import(clone: Path) -> None:
+    """A few that import what others share; of the rest, every file is there."""
+    names = ("tests/test_optimized.py", "tests/test_oracle.py", "tests/system/test_resources.py", "tests/docs")
+    command = (sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *names)
+    collected = run(*command, folder=clone)
+    for name in names:
+        assert name in collected
 
 
 def test_the_wheel_holds_the_whole_package_and_nothing_else(clone: Path, tmp_path: Path) -> None:
