@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -210,8 +211,10 @@ def load_config(path: str | Path | Config | None = None, overrides: Sequence[str
         tree, path = path.model_dump(), None
     else:
         tree = {} if path is None else _read(path)
+    overrides = [overrides] if isinstance(overrides, str) else overrides
     if seed is not None:
-        overrides = [*overrides, f"seed={seed}"]
+        whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+        overrides = [*overrides, f"seed={int(seed) if whole else seed!r}"]  # also one of NumPy's
     names = [str(path)] * (path is not None) + ["--set"] * bool(overrides)
     return parse_config(tree, " with ".join(names) or "the configuration", overrides)
 

@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -44,6 +45,15 @@ def test_values_come_from_the_file_then_set_then_seed(tmp_path: Path) -> None:
     config = load_config(path, ["task.symbols=8", "seed=2"], seed=3)
     assert (config.seed, config.task.symbols, config.task.max_length) == (3, 8, 6)
     assert config.task.min_length == Config().task.min_length
+
+
+def test_a_seed_may_be_a_number_of_numpy_and_one_override_a_text() -> None:
+    config = load_config(overrides="train.steps=7", seed=np.int64(3))  # type: ignore[arg-type]
+    assert (config.train.steps, config.seed) == (7, 3)
+    assert type(config.seed) is int
+    for wrong in (True, np.float64(3), "3"):
+        with pytest.raises(UsageError, match="seed is "):
+            load_config(seed=wrong)  # type: ignore[arg-type]
 
 
 def test_set_splits_at_the_first_equals_sign() -> None:

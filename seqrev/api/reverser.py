@@ -251,7 +251,7 @@ class Reverser:
 
 
 @torch.inference_mode(False)  # where the caller is in that mode, the weights could never have gradients
-def load(run: str | Path | Run, device: str = "auto") -> Reverser:
+def load(run: str | Path | Run, device: str | torch.device = "auto") -> Reverser:
     """The best checkpoint of a run (highest exact match, then lowest validation loss), in evaluation mode.
 
     A damaged one is passed over for the next best. ``run``: a folder, a number, or ``latest``; ``device``: ``auto``,

@@ -8,6 +8,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
 from seqrev.api.progress import shown
 from seqrev.api.reverser import Reverser
 from seqrev.config import Config, load_config
@@ -22,7 +24,7 @@ def train(
     seed: int | None = None,
     overrides: Sequence[str] = (),
     rows: TrainingRows | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     progress: bool | Callable[[Event], object] | None = None,
 ) -> Reverser:
     """Train a model. Nothing is written until ``save`` makes a run of it.
@@ -33,7 +35,7 @@ def train(
         seed: in place of that of the configuration.
         overrides: fields to change, as after ``--set``: ``["train.steps=100"]``.
         rows: the sequences to train on; None: sampled as the configuration says.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``, or a ``torch.device``.
         progress: None: a bar and the loss curve in a notebook, elsewhere nothing; True: on a terminal a bar as well;
             False: nothing; or a function that is called with every event.
 

@@ -4,21 +4,31 @@ import torch
 
 from seqrev.errors import UsageError
 
-NAMES = ("cpu", "cuda", "mps")
+TYPES = ("cpu", "cuda", "mps")
 
 
-def choose_device(name: str) -> torch.device:
-    """``auto`` is CUDA or else the CPU (faster than Apple's GPU); raise ``UsageError`` if the device is not there."""
+def choose_device(name: str | torch.device) -> torch.device:
+    """``auto`` is CUDA or else the CPU (faster than Apple's GPU); raise ``UsageError`` if the device is not there.
+
+    ``cuda:1`` is the second of several GPUs.
+    """
     if name == "auto":
-        name = "cuda" if _is_there("cuda") else "cpu"
-    if not _is_there(name):
-        found = " and ".join(filter(_is_there, NAMES))
+        return torch.device("cuda" if _count("cuda") else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:  # no name of a device
+        device = None
+    if device is None or (device.index or 0) >= _count(device.type):
+        found = " and ".join(filter(_count, TYPES))
         raise UsageError(f"The device {name} is not available here; there is {found}.", "--device auto")
-    return torch.device(name)
+    return device
 
 
-def _is_there(name: str) -> bool:
-    """Asks only about the one device: to ask for a GPU takes a moment, and warns where its driver is too old."""
-    if name == "cuda":
-        return torch.cuda.is_available()
-    return name == "cpu" or (name == "mps" and torch.backends.mps.is_available())
+def _count(kind: str) -> int:
+    """How many devices there are of one kind; GPUs are not asked for where the CPU will do.
+
+    It takes a moment to ask for them, and PyTorch warns of a driver that is too old.
+    """
+    if kind == "cuda":
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return int(kind == "cpu" or (kind == "mps" and torch.backends.mps.is_available()))

@@ -193,7 +193,7 @@ def training_bytes(config: Config, processes: int = 1) -> int:
     return copies * 4 * weights + width * tokens * (layers + 2 * vocabulary)
 
 
-def check_fits(config: Config, device: str, processes: Processes = SINGLE_PROCESS) -> None:
+def check_fits(config: Config, device: str | torch.device, processes: Processes = SINGLE_PROCESS) -> None:
     """Refuse a training that cannot work here, or that obviously needs more memory than a CPU machine has.
 
     Raises:

@@ -88,7 +88,7 @@ class Trainer:
         if rows is not None:
             _check_rows(rows, config)
         self.rows = rows or sample_rows(config)
-        self.state = TrainingState(config, choose_device(device) if isinstance(device, str) else device, processes)
+        self.state = TrainingState(config, choose_device(device), processes)
         self.history: list[Event] = []
         """All events so far, of this trainer."""
         self.seconds = 0.0
