@@ -12,7 +12,7 @@ from pathlib import Path
 from seqrev.config import Config, parse_config, to_yaml
 from seqrev.config_files import read_tree
 from seqrev.errors import InputError, StorageError, UsageError, command_line
-from seqrev.runs.checkpoints import best_first, newest_first
+from seqrev.runs.checkpoints import best_first, list_checkpoints, newest_first
 from seqrev.runs.record import Record
 from seqrev.system.files import (
     atomic_write,
@@ -267,7 +267,10 @@ def find_run(
         raise InputError(problem, hint)
     run.check()
     if not predicate(run):
-        raise InputError(f"{run} does not have {what}.", command_line("train", "--run", run))
+        damaged: list[str] = []
+        list_checkpoints(run.checkpoints, damaged)  # from which no training goes on
+        words = ("--config", f"{run}/config.yaml") if damaged else ("--run", run)
+        raise InputError(f"{run} does not have {what}.", command_line("train", *words))
     return run
 
 

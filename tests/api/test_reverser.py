@@ -287,7 +287,7 @@ def test_where_every_checkpoint_is_damaged_the_run_is_refused(own_run: Run) -> N
         (checkpoint.path / "model.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match=r"No checkpoint of .* can be used") as caught:
         load(own_run, "cpu")
-    assert caught.value.hint == f"seqrev train --run {own_run}"
+    assert caught.value.hint == f"seqrev train --config {own_run}/config.yaml"
 
 
 def test_a_damaged_optimizer_does_no_harm_to_answers(own_run: Run) -> None:

@@ -267,6 +267,7 @@ SITUATIONS = [
     Situation("evaluate", removed("checkpoints", of="*")),
     Situation("evaluate --run 1", removed("checkpoints")),
     Situation("decode 4 --run 1", damaged("checkpoints/*/model.safetensors")),
+    Situation("decode 4 --run 1", damaged("checkpoints/*/manifest.json")),
     Situation("train --run 1", damaged("checkpoints/*/model.safetensors")),
     Situation("train --run 1", changed("metrics.jsonl", '.*"validation".*\n', "")),
     Situation("train --run 1", changed("run.json", r'"schema": \d+', '"schema": 99')),

@@ -44,7 +44,9 @@ def test_a_missing_run_is_refused(cli: Cli, command: tuple[str, ...], spec: str)
 def test_a_run_without_a_usable_checkpoint_is_refused(cli: Cli, own_run: Run, command: tuple[str, ...]) -> None:
     for checkpoint in list_checkpoints(own_run.checkpoints):
         flip_byte(checkpoint.path / "model.safetensors")
-    assert_refused(cli(*command, "--run", "1"), 3, "No checkpoint of runs/001 can be used", "damaged", "seqrev train --run")
+    assert_refused(
+        cli(*command, "--run", "1"), 3, "No checkpoint of runs/001 can be used", "damaged", "seqrev train --config"
+    )
     for checkpoint in list_checkpoints(own_run.checkpoints):
         (checkpoint.path / "manifest.json").unlink()
     assert_refused(cli(*command, "--run", "1"), 3, "runs/001 does not have a usable checkpoint")
