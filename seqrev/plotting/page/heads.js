@@ -1,7 +1,7 @@
 // All heads at once: a small map of each, to be chosen for the large one, and a switch that takes its output away.
 
 class HeadsPanel {
-  /** `choose(which)` and `turn(heads, on)` are called, a head being `{kind, layer, head}`; `turn` null: there is no switch. */
+  /** `choose(head)` and `turn(heads, on)` are called, a head being `{kind, layer, head}`; `turn` null: no switches. */
   constructor(config, palette, choose, turn) {
     this.palette = palette
     this.entries = []

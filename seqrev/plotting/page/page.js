@@ -77,7 +77,7 @@ class Page {
     event.preventDefault()
   }
 
-  /** Take what was typed, if it is a sequence; else say what is wrong with it, and dim the answer, which is to another one. */
+  /** Take what was typed, if it is a sequence; else say what is wrong, and dim the answer, which is to another one. */
   type(text) {
     this.play(false)
     let problem = ""
