@@ -255,7 +255,7 @@ def load(run: str | Path | Run, device: str | torch.device = "auto") -> Reverser
     """The best checkpoint of a run (highest exact match, then lowest validation loss), in evaluation mode.
 
     A damaged one is passed over for the next best. ``run``: a folder, a number, or ``latest``; ``device``: ``auto``,
-    ``cpu``, ``cuda`` or ``mps``.
+    ``cpu``, ``cuda``, ``cuda:1`` or ``mps``, or a ``torch.device``.
 
     Raises:
         InputError: no such run, or no checkpoint in it can be used.
