@@ -152,21 +152,30 @@ def join(device: str, on_wait: Callable[[str], None] = lambda message: None) -> 
 
 
 def _end_together(store: "Store", processes: Processes) -> None:
-    """Wait for the others. One that left while Gloo's threads still handled its last message was seen to abort."""
+    """Wait for the others. One that left while Gloo's threads still handled its last message was seen to abort.
+
+    Without torchrun the store is part of the first process, which so leaves last.
+    """
     processes.largest(0)  # the first one may still evaluate and draw; who has gone without torchrun is noticed here
     store.add("ended", 1)
-    last = time.monotonic() + SECONDS_TO_END
-    while store.add("ended", 0) < processes.size and time.monotonic() < last:
-        time.sleep(0.05)
+    _wait(lambda: store.add("ended", 0) == processes.size, SECONDS_TO_END)
+    store.add("left", 1)
+    if processes.rank == 0:
+        _wait(lambda: store.add("left", 0) == processes.size, SECONDS_TO_END)
 
 
 def _stop_after_first(store: "Store", rank: int) -> None:
     """The first process saves: the others wait for it, because ``torchrun`` stops all when one has ended."""
     with suppress(RuntimeError):  # the store is gone, and so is the first process
         store.add("stopped", rank == 0)
-        last = time.monotonic() + SECONDS_TO_SAVE
-        while not store.add("stopped", 0) and time.monotonic() < last:
-            time.sleep(0.05)
+        _wait(lambda: store.add("stopped", 0) > 0, SECONDS_TO_SAVE)
+
+
+def _wait(until: Callable[[], bool], seconds: float) -> None:
+    """Until something is so, or the time is over."""
+    last = time.monotonic() + seconds
+    while not until() and time.monotonic() < last:
+        time.sleep(0.05)
 
 
 def _backend(device: str) -> str:

@@ -1,6 +1,7 @@
 """One of several processes that train one model: its share of a batch, and how it ends. The others are not there."""
 
 import itertools
+import os
 import signal
 import socket
 import subprocess
@@ -128,7 +129,9 @@ def store(monkeypatch: pytest.MonkeyPatch) -> FakeStore:
     store = FakeStore()
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr(sys.modules["torch.distributed.rendezvous"], "rendezvous", lambda url: iter([(store, 1, 2)]))
+    monkeypatch.setattr(
+        sys.modules["torch.distributed.rendezvous"], "rendezvous", lambda url: iter([(store, int(os.environ["RANK"]), 2)])
+    )
     monkeypatch.setattr("torch.distributed.distributed_c10d.PrefixStore", mock.Mock())
     for name in ("init_process_group", "destroy_process_group", "all_reduce"):
         monkeypatch.setattr(torch.distributed, name, mock.Mock())
@@ -174,6 +177,23 @@ def test_nobody_waits_for_ever_for_one_that_has_gone(store: FakeStore, monkeypat
     monkeypatch.setattr("torch.distributed.all_reduce", mock.Mock(side_effect=RuntimeError("gloo: Connection closed")))
     with pytest.raises(ProcessLostError, match="Another process of this training has ended"), join("cpu"):
         pass
+
+
+def test_the_first_process_which_may_have_the_store_in_it_leaves_last(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    store.add("ended", 1)
+    left = threading.Event()
+
+    def leave() -> None:
+        left.set()
+        store.add("left", 1)
+
+    other_leaves = threading.Timer(0.3, leave)
+    with join("cpu"):
+        other_leaves.start()
+    assert left.is_set()
 
 
 @pytest.mark.parametrize("size", ["", "x", "1", "-1"])
@@ -246,6 +266,7 @@ def test_the_first_process_says_that_it_waits(store: FakeStore, monkeypatch: pyt
     with join("cpu", told.append):
         assert told == []  # this is the second
     monkeypatch.setenv("RANK", "0")
-    store.add("ended", 1)
+    for name in ("ended", "left"):
+        store.add(name, 1)
     with join("cpu", told.append):
         assert told == ["Waiting for the other processes: WORLD_SIZE is 2."]
