@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from seqrev import config_files
+from seqrev.workflows import sweep_plan
 from tests.helpers import PATIENCE
 
 ROOT = Path(__file__).parents[1]
@@ -90,10 +93,8 @@ def make_environment(folder: Path) -> tuple[Path, Path]:
     return python, packages
 
 
-def test_an_installed_package_has_its_configurations_and_names_no_file_that_is_not_there(
-    clone: Path, tmp_path: Path
-) -> None:
-    python, packages = make_environment(tmp_path / "venv")
+def test_an_installed_package_has_its_configurations_and_its_hints_work(clone: Path, tmp_path: Path) -> None:
+    python, _ = make_environment(tmp_path / "venv")
     wheel = build("wheel", clone, tmp_path / "wheel")
     run(python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel, folder=tmp_path)
     program = (python, "-m", "seqrev")
@@ -104,8 +105,8 @@ def test_an_installed_package_has_its_configurations_and_names_no_file_that_is_n
     )
     for name in ("ablation", "rules"):
         assert "the recipe" in run(*program, "sweep", name, "--dry-run", folder=tmp_path)
-    code = "from seqrev.workflows.sweep_plan import HINT; print(HINT.partition(',')[0])"
-    assert Path(run(python, "-c", code, folder=tmp_path).strip()) == packages / "seqrev" / "configs" / "ablation.yaml"
+    for hint in (config_files.HINT, sweep_plan.HINT):
+        run(python, "-m", *shlex.split(hint), folder=tmp_path)
 
 
 def test_no_hint_names_a_file_of_the_clone(clone: Path) -> None:

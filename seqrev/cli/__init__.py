@@ -17,7 +17,6 @@ from typing import Any
 import typer
 
 from seqrev.cli.console import Console, discard_unwritable, open_missing_streams
-from seqrev.cli.mend import explain
 from seqrev.cli.usage import next_line
 from seqrev.errors import InputError, SeqrevError, TrainingError, UsageError
 from seqrev.system.files import expand_home
@@ -75,6 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
         if not arguments:  # the message is the help
             typer.echo(error.format_message(), err=True)
         else:
+            from seqrev.cli.mend import explain  # which, as the application, loads NumPy
+
             console.error(explain(error, arguments, commands))
         return error.exit_code
     except BrokenPipeError:  # the reader of stdout has gone, which is no failure

@@ -58,4 +58,4 @@ def test_where_none_can_be_written_answers_are_printed(folder: Path) -> None:
     assert "mass" in drawn.out
     assert (drawn.code, generated.code) == (1, 3)
     assert "--out FILE.png" in drawn.err
-    assert "--runs-dir FOLDER" in generated.err
+    assert "Try: seqrev generate --runs-dir " in generated.err
