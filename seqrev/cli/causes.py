@@ -7,7 +7,7 @@ from typer import Option
 
 from seqrev.cli.console import Console
 from seqrev.cli.options import parse_symbols, refuse_together
-from seqrev.errors import UsageError
+from seqrev.errors import UsageError, command_line
 from seqrev.system.text import shorten
 
 if TYPE_CHECKING:
@@ -70,6 +70,9 @@ class Experiment(NamedTuple):
             raise UsageError(
                 "--path needs --patch, which says between which sources.", f"{EXAMPLE} --path {shorten(self.path)}"
             )
+        if self.how != "zero" and not self.ablate:
+            hint = command_line("attention", "--ablate", "cross.2.1", "--how", self.how)
+            raise UsageError("--how needs --ablate, which says what it replaces.", hint)
         return bool(given)
 
 
@@ -88,7 +91,7 @@ def run(
     if experiment.ablate:
         _ablation(console, model, experiment.ablate, experiment.how)
     elif experiment.patch:
-        clean, corrupt = (parse_symbols([one], model) for one in experiment.patch)
+        clean, corrupt = (parse_symbols([one], model, EXAMPLE) for one in experiment.patch)
         _patching(console, model, (clean, corrupt), experiment.path, options)
     elif experiment.lens:
         _lens(console, model, symbols, options)

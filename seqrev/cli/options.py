@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from typer import Option
 
 from seqrev.cli.console import Console
-from seqrev.errors import UsageError
+from seqrev.errors import UsageError, command_line
 from seqrev.inference import LARGEST_BEAM
 
 if TYPE_CHECKING:
@@ -43,11 +43,16 @@ def refuse_together(hint: str, options: Mapping[str, object]) -> None:
         raise UsageError(f"{given[0]} does not go together with {given[1]}.", hint)
 
 
-def parse_symbols(words: Sequence[str], model: "Reverser") -> list[int]:
-    """A sequence that was typed; a UsageError where it is none that the model takes."""
+def parse_symbols(words: Sequence[str], model: "Reverser", example: str | None = None) -> list[int]:
+    """A sequence that was typed; a UsageError where it is none that the model takes, with another ``example``."""
     from seqrev.task import parse_sequence
 
-    return parse_sequence(" ".join(words), model.config.task.symbols, model.longest_source)
+    try:
+        return parse_sequence(" ".join(words), model.config.task.symbols, model.longest_source)
+    except UsageError as error:
+        if example is not None and error.hint.startswith(command_line("decode")):
+            error.hint = example
+        raise
 
 
 def find_trained(

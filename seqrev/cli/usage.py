@@ -13,8 +13,9 @@ def next_line(hint: str, arguments: Sequence[str], commands: Mapping[str, Any], 
     """A hint as a whole line to type; what is no command of seqrev stays as it is.
 
     A hint that begins with an option, perhaps after "the same command with", is that option in the command that was typed.
-    ``--run``, if the hint is about a model, and ``--runs-dir`` go with it. One to type the very same again becomes one to
-    read its help, unless it makes sense to do it ``again``, as after Ctrl-C.
+    ``--run``, if the hint is about a model, and ``--runs-dir`` go with it. A sequence to decode is one to draw after
+    ``attention``. One to type the very same again becomes one to read its help, unless it makes sense to do it ``again``,
+    as after Ctrl-C.
 
     >>> next_line("--count 64", ["evaluate", "--count", "0"], {"evaluate": None})
     'seqrev evaluate --count 64'
@@ -29,6 +30,8 @@ def next_line(hint: str, arguments: Sequence[str], commands: Mapping[str, Any], 
         words = _replace(arguments, options)
     elif words[:1] == ["seqrev"] and words[1:2] and words[1] in commands:
         words = words[1:]
+        if typed and (words[0], arguments[0]) == ("decode", "attention"):
+            words[0] = "attention"
         if typed and "--help" not in words:
             words += _kept(words, arguments)
     else:

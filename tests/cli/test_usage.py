@@ -44,6 +44,7 @@ def test_the_runs_and_their_folder_stay_with_the_next_line(folder: str, apart: b
     [
         ("seqrev decode 4 8", ("evaluate", "--run", "2", "--file", "x"), "seqrev decode 4 8 --run 2"),
         ("seqrev decode 4 8", ("train", "--run", "2"), "seqrev decode 4 8"),
+        ("seqrev decode 4 8", ("attention", "4", "x", "--run", "2"), "seqrev attention 4 8 --run 2"),
         ("seqrev train --run a/001", ("decode", "--runs-dir", "a", "4"), "seqrev train --run a/001"),
         ("seqrev train --run 1", ("decode", "--runs-dir", "a", "4"), "seqrev train --run 1 --runs-dir a"),
         ("seqrev decode --help", ("decode", "--runs-dir", "a"), "seqrev decode --help"),
