@@ -85,7 +85,7 @@ def command(
     of_a_picture["--theme"] = theme != "paper"
     _refuse(over_time, report, {"a sequence": sequence or None, **of_one_map}, of_a_picture)
     page = out is not None and out.suffix.lower() == ".html"
-    refuse_together("seqrev attention --out map.png --theme slide", {"--theme": of_a_picture["--theme"], "a page": page})
+    refuse_together("--out map.png", {"--theme": of_a_picture["--theme"], "a page": page})
     experiment = causes.Experiment(influence, lens, patch, path, ablate, how)
     others = {"--over-time": over_time, "--report": report, **of_one_map, "--no-guide": no_guide}
     is_experiment = experiment.check(others, sequence, out, layer or head)
@@ -123,8 +123,9 @@ def command(
 
 def _refuse(over_time: bool, report: bool, of_one_map: dict[str, object], of_a_picture: dict[str, object]) -> None:
     """Options that are of no use together with ``--over-time`` and ``--report``."""
+    hint = "seqrev attention --over-time" if over_time else "seqrev attention --report"
     for name, value in of_one_map.items():
-        refuse_together("seqrev attention --help", {"--over-time": over_time, "--report": report, name: value})
+        refuse_together(hint, {"--over-time": over_time, "--report": report, name: value})
     for name, value in of_a_picture.items():
         refuse_together("seqrev attention --report", {"--report": report, name: value})
 

@@ -82,7 +82,7 @@ def command(
     )
     refuse_together(HELP, {"--beam": beam > 1, "--protocol teacher-forced": protocol == "teacher-forced"})
     if count is not None and lengths is None:
-        raise UsageError("--count goes with --lengths.", "seqrev evaluate --lengths 20,50,100 --count 64")
+        raise UsageError("--count goes with --lengths.", "--lengths 20,50,100")
     if lengths is None and (tokens or theme != "paper"):
         option = "--tokens" if tokens else "--theme"
         raise UsageError(f"{option} goes with --lengths, which draws.", "seqrev evaluate --lengths 20,50,100 --tokens")

@@ -17,7 +17,14 @@ from seqrev.system.files import is_file
 from seqrev.system.text import shorten
 
 MOST_MENDED = 20  # words of a command
-EXAMPLES = {"--config": "small", "--run": "latest", "--lengths": "20,50,100"}  # for an option without a value
+EXAMPLES = {  # for an option without a value
+    "--config": ["small"],
+    "--run": ["latest"],
+    "--lengths": ["20,50,100"],
+    "--set": ["train.lr=1e-3"],
+    "--patch": ["4 8 2 9", "4 8 5 9"],
+    "--ablate": ["cross.2.1"],
+}
 
 
 class UnknownOption(typer.TyperException):
@@ -88,7 +95,7 @@ def _mend(error: Any, arguments: Sequence[str], commands: Mapping[str, Any]) -> 
     if "does not take a value" in error.format_message():
         return [*arguments[:index], option, *arguments[index + 1 :]]
     if not hasattr(error, "param"):  # there is no value
-        return [*arguments[:index], *([option, EXAMPLES[option]] if option in EXAMPLES else [])]
+        return [*arguments[:index], *([option, *EXAMPLES[option]] if option in EXAMPLES else [])]
     better = _value(error, value if equals else arguments[index + 1])
     return [*arguments[:index], *([option, better] if better else []), *arguments[after:]]
 
@@ -102,7 +109,9 @@ def _value(error: Any, typed: str) -> str:
     message, default = error.format_message(), error.param.default
     _, is_choice, rest = message.partition(" is not one of ")
     if is_choice:
-        return next(iter(difflib.get_close_matches(typed, re.findall("'([^']+)'", rest), n=1)), default or "")
+        choices = re.findall("'([^']+)'", rest)
+        begun = [one for one in choices if typed and one.startswith(typed)]
+        return next(iter(begun or difflib.get_close_matches(typed, choices, n=1)), default or "")
     bound = re.search(r"than or equal to (\d+)$", message)
     return "" if default is None else bound[1] if bound else str(default)
 
@@ -127,7 +136,7 @@ def _with_extra_words(arguments: Sequence[str], command: Any) -> Sequence[str]:
     if runs and runs == words and (name == "evaluate" or (name == "train" and len(runs) == 1)):
         several = len(runs) + len(values("--run", arguments)) > 1 and "--lengths" not in arguments
         named = (part for run in runs for part in ("--run", run))
-        return [*rest, *named, *(("--lengths", EXAMPLES["--lengths"]) if several else ())]
+        return [*rest, *named, *(("--lengths", *EXAMPLES["--lengths"]) if several else ())]
     if name == "evaluate" and len(words) == 1 and is_file(Path(words[0])):
         return [*rest, "--file", *words]
     if name == "evaluate" and words and all(word.isdecimal() for word in words):
