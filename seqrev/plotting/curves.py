@@ -1,5 +1,6 @@
 """Curves: a training over its steps, several trainings in one picture, and what is right at which length."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _COMPARED = {  # of several runs: the event and the key
 }
 _HEIGHTS = {"loss (nats per token)": 2.4, "learning rate": 0.8, "training loss": 1.8, "validation loss": 1.8}  # else 1
 _ROOM = 0.01  # of the width of the axis: for the bar of an interval
+_LONGEST = 59  # letters of a name in a legend
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def compare_trainings(runs: Mapping[str, Sequence[_Row]], title: str, *, theme: 
     found = {label: curves for label, curves in found.items() if curves}
     last = max(points[0, -1] for curves in found.values() for points in curves.values())
     names = list(runs)
-    columns, rows = _legend_shape([escape_mathtext(name, 59) for name in names], theme)
+    columns, rows = _legend_shape([escape_mathtext(name, _LONGEST) for name in names], theme)
     figure, panels = _panels(list(found), title, last, theme, 0.2 * rows * theme.scale)
     for label, axes in panels.items():
         for name, (steps, values) in found[label].items():
@@ -82,7 +84,7 @@ def compare_trainings(runs: Mapping[str, Sequence[_Row]], title: str, *, theme: 
             smooth = _smooth(values) if label == "training loss" else values
             often = max(1, len(steps) // 12)
             look: dict[str, Any] = {"color": colour, "marker": marker, "markevery": often, "clip_on": False}
-            axes.plot(steps, smooth, label=escape_mathtext(name, 59), **look)
+            axes.plot(steps, smooth, label=escape_mathtext(name, _LONGEST), **look)
     handles = {line.get_label(): line for axes in panels.values() for line in axes.get_lines()}
     figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=columns)
     return figure
@@ -97,7 +99,7 @@ def accuracy_by_length(
     Below it the token accuracy, where a curve has it.
     """
     theme = find_theme(theme)
-    columns, rows = _legend_shape([escape_mathtext(curve.label, 59) for curve in curves], theme, more=1)
+    columns, rows = _legend_shape([escape_mathtext(curve.label, _LONGEST) for curve in curves], theme, more=1)
     shown = [*trained, *(length for curve in curves for length in curve.lengths)]
     tokens = any(curve.token_accuracy is not None for curve in curves)
     height = (4.3 + 2.2 * tokens + 0.19 * rows) * math.sqrt(theme.scale)
@@ -111,7 +113,7 @@ def accuracy_by_length(
         colour, marker = _look(index, theme)
         look = {"color": colour, "marker": marker, "markevery": max(1, len(curve.lengths) // 20)}
         _draw_intervals(above, curve, colour, theme)
-        above.plot(curve.lengths, curve.exact_match, label=escape_mathtext(curve.label, 59), **look)
+        above.plot(curve.lengths, curve.exact_match, label=escape_mathtext(curve.label, _LONGEST), **look)
         for axes in below if curve.token_accuracy is not None else ():
             axes.plot(curve.lengths, curve.token_accuracy, **look)
     above.set_ylabel("exact match")
@@ -148,6 +150,18 @@ def _name_lengths(axes: Axes, lengths: Sequence[int], theme: Theme) -> None:
 def _look(index: int, theme: Theme) -> tuple[str, str]:
     """Colour and marker of one of many curves; each has its own marker, for those to whom colours are not enough."""
     return theme.curves[index % len(theme.curves)], MARKERS[index % len(MARKERS)]
+
+
+def in_legend(words: Sequence[str]) -> str:
+    """The first of some words, and of the others as many as a legend has room for.
+
+    >>> in_legend(["001", "lr=0.001", "a" * 60, "heads=2"])
+    '001 lr=0.001 …'
+    """
+    lengths = itertools.accumulate(len(word) + 1 for word in words)
+    fitting = max(1, sum(length <= _LONGEST - 1 for length in lengths))  # and " …"
+    whole = " ".join(words)
+    return whole if len(whole) <= _LONGEST else " ".join([*words[:fitting], "…"])
 
 
 def _legend_shape(labels: Sequence[str], theme: Theme, more: int = 0) -> tuple[int, int]:

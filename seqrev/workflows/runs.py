@@ -114,7 +114,8 @@ def differences(summaries: Sequence[RunSummary]) -> list[str]:
 def draw_trainings(summaries: Sequence[RunSummary], out: Path, theme: "ThemeName" = "paper") -> list[Run]:
     """Draw losses and exact match of several trainings in one picture: ``out``, a ``.png``, ``.svg`` or ``.pdf``.
 
-    Each is named by its folder and the fields in which it differs. Returns those that are drawn: which have metrics.
+    Each is named by its folder and the fields in which it differs, as far as there is room. Returns those that are drawn:
+    which have metrics.
 
     Raises:
         UsageError: another suffix.
@@ -130,14 +131,14 @@ def draw_trainings(summaries: Sequence[RunSummary], out: Path, theme: "ThemeName
             rows = list(read_metrics(summary.run.metrics))
             words = [f"{name.rpartition('.')[2]}={summary.config[name]}" for name in fields if summary.config]
             if any(row.get("event") in ("train", "validation") for row in rows):
-                histories[summary.run] = (" ".join([summary.run.path.name, *words]), rows)
+                histories[summary.run] = ([summary.run.path.name, *words], rows)
     if not histories:
         raise InputError("None of these runs has metrics that could be drawn; a run that was trained was expected.")
-    named = dict(histories.values())
-    names = named if len(named) == len(histories) else {str(run): rows for run, (_, rows) in histories.items()}
     with picture_errors():
-        from seqrev.plotting.curves import compare_trainings
+        from seqrev.plotting.curves import compare_trainings, in_legend
 
+        named = {in_legend(words): rows for words, rows in histories.values()}
+        names = named if len(named) == len(histories) else {str(run): rows for run, (_, rows) in histories.items()}
         title = f"Training of {len(names)} runs" if len(names) > 1 else f"Training of {next(iter(histories))}"
         save_figure(compare_trainings(names, title, theme=theme), out)
     return list(histories)

@@ -285,3 +285,15 @@ def test_long_names_leave_room_for_the_curves() -> None:
     assert axes.get_position().height > 0.4
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert [name[-8:] for name in shown[1:]] == [f"runs/{number:03d}" for number in range(12)]
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=40), min_size=1, max_size=9))
+def test_a_legend_has_the_first_words_whole(words: list[str]) -> None:
+    shown = curves.in_legend(words).split()
+    left_out = shown[-1] == "…"
+    kept = shown[: len(shown) - left_out]
+    assert kept == words[: len(kept)]
+    assert kept
+    assert left_out == (len(" ".join(words)) > 59) == (len(kept) < len(words))
+    assert len(" ".join(shown)) <= 59
+    assert not left_out or len(" ".join([*kept, words[len(kept)], "…"])) > 59
