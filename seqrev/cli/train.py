@@ -127,7 +127,9 @@ def _advise(console: Console, run: "Run", exact_match: float) -> None:
     """Say what is known to help a rule whose first symbol out is not the last one in."""
     rule, model = run.config().task.rule, run.config().model
     if exact_match < LOW and rule != "reverse" and (model.positions, model.source_from) == ("rotary", "end"):
-        line = command_line("train", "--config", f"{run}/config.yaml", "--set", "model.source_from=both")
+        from seqrev.workflows.train import from_the_start
+
+        line = from_the_start(run, "--set model.source_from=both")
         console.note(f"Note: source positions are counted from the end here, which suits reverse; for {rule}, try {line}")
 
 

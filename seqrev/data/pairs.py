@@ -31,7 +31,7 @@ def read_pairs(path: Path) -> list[tuple[list[int], list[int]]]:
                 raise UsageError(f'{problem}, or {{"src": [4, 8], "tgt": [8, 4]}}.', HINT)
             first, known = seen.setdefault(tuple(source), (number, target))
             if known != target:
-                raise InputError(f"Lines {first} and {number} of {path} give different targets to the same source.")
+                raise InputError(f"Lines {first} and {number} of {path} give different targets to the same source.", HINT)
     return [(list(source), target) for source, (_, target) in seen.items()]
 
 

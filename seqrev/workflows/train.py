@@ -110,15 +110,15 @@ def train(
                 summary = _attempt(run, trainer, parent, observer)
                 return replace(summary, pictures=list(_draw(run, trainer.model, observer.on_warning, theme)))
     except TrainingError as error:
-        error.hint = _from_the_start(run, error.hint)
+        error.hint = from_the_start(run, error.hint)
         raise
     except StorageError as error:
         look, _, _ = error.hint.partition("; then ")
         raise StorageError(str(error), f"{look}; then {command_line('train', '--run', run)}") from None
 
 
-def _from_the_start(run: Run, changes: str) -> str:
-    """A hint that begins with ``--set`` as the command for another run, as this one keeps its configuration."""
+def from_the_start(run: Run, changes: str) -> str:
+    """A hint that begins with ``--set`` as the command for another run, as this one keeps its configuration and pairs."""
     if not changes.startswith("--set "):
         return changes
     pairs = ("--from", "FILE") if run.config().task.rule == "pairs" else ()

@@ -189,6 +189,7 @@ def test_what_are_no_pairs_is_refused_and_opens_no_run(cli: Cli, content: str, s
     result = cli("generate", "--from", "mine.tsv")
     assert result.code in (2, 3)
     assert says in result.err
+    assert "seqrev train" not in result.err
     assert not Path("runs").exists()
 
 
@@ -226,3 +227,11 @@ def test_a_setting_that_can_be_read_in_two_ways_is_refused(cli: Cli, assignment:
         cli("generate", "--config", "mine.yaml"), 3, says.removeprefix("the value ").split(" in it")[0], "(line 2)"
     )
     assert not Path("runs").exists()
+
+
+def test_a_training_on_pairs_with_another_configuration_begins_with_the_pairs(cli: Cli) -> None:
+    Path("mine.tsv").write_text("".join(f"{a} {b}\t{b}\n" for a in range(9) for b in range(9)))
+    changes = ("model.positions=rotary", "model.source_from=end", "model.d_model=16", "train.steps=1")
+    assert cli("generate", "--from", "mine.tsv", *(part for change in changes for part in ("--set", change))).code == 0
+    advice = "for pairs, try seqrev generate --from FILE --config runs/001/config.yaml --set model.source_from=both"
+    assert advice in cli("train", "--run", "1").err
