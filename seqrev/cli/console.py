@@ -152,14 +152,17 @@ def _live_bar(total: int) -> "RichProgress":
     from rich.progress import Progress as RichProgress
     from rich.table import Column
 
+    console = RichConsole(stderr=True, highlight=False, emoji=False)
+    # What is left of a line, so that a number that is cut there ends in dots.
+    rest = Column(no_wrap=True, overflow="crop" if console.options.ascii_only else "ellipsis", ratio=1)
     columns = (
-        BarColumn(bar_width=12),
+        BarColumn(bar_width=6),
         MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=2 * len(str(total)) + 1)),
         TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True, min_width=5)),
         TextColumn("left", table_column=Column(no_wrap=True, min_width=4)),
-        TextColumn("{task.fields[details]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+        TextColumn("{task.fields[details]}", markup=False, table_column=rest),
     )
-    bar = RichProgress(*columns, console=RichConsole(stderr=True, highlight=False, emoji=False), transient=True)
+    bar = RichProgress(*columns, console=console, transient=True, expand=True)
     bar.add_task("", total=total, details="")
     bar.start()
     return bar

@@ -121,6 +121,19 @@ def test_progress_on_a_terminal_is_a_live_bar(terminal: Terminal, capsys: pytest
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("columns", "shown"), [(50, "loss 0.5000  exact 0.…"), (90, "loss 0.5000  exact 0.467  9,999 tokens/s")]
+)
+def test_what_a_bar_has_no_room_for_ends_in_dots(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, columns: int, shown: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with contextlib.redirect_stderr(terminal), Console().progress("steps") as progress:
+        progress.update(10, 2000, "loss 0.5000  exact 0.467  9,999 tokens/s")
+    assert "left" in terminal.getvalue()
+    assert shown in terminal.getvalue()
+
+
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_a_terminal_that_wants_no_escapes_gets_none(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, name: str, value: str
