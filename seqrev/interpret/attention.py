@@ -92,12 +92,11 @@ class Attention:
         """The maps of a layer (None: the last), ``[head, tgt, src]``.
 
         Raises:
-            UsageError: there is no such layer.
+            UsageError: there is no such kind or layer.
         """
-        layers = getattr(self.maps, kind)
-        layer = len(layers) if layer is None else layer
         check_layer_and_head(self.config, kind, layer)
-        return to_array(layers[layer - 1][0]).astype(np.float32, copy=False)
+        layers = getattr(self.maps, kind)
+        return to_array(layers[-1 if layer is None else layer - 1][0]).astype(np.float32, copy=False)
 
     def all_weights(self, kind: Kind = "cross") -> Weights:
         """The maps of all layers, ``[layer, head, tgt, src]``; of an encoder without layers there are none."""
