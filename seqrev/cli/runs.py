@@ -1,6 +1,5 @@
 """``seqrev runs``: what is in the runs folder?"""
 
-import json as strict_json
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -70,7 +69,7 @@ def _print(console: Console, found: "list[RunSummary]", fields: list[str]) -> No
     names = {field: field.rpartition(".")[2] for field in fields}
     headings = [name if list(names.values()).count(name) == 1 else field for field, name in names.items()]
     rows = [_cells(summary) for summary in found]
-    values = [[_value(summary, field) for field in fields] for summary in found]
+    values = [[summary.value(field) for field in fields] for summary in found]
     lines = align(columns | dict.fromkeys(headings, ""), [[*row, *cells] for row, cells in zip(rows, values, strict=True)])
     if not fits(lines):
         heading, *lines = fit(columns, rows, ["began"])
@@ -96,14 +95,6 @@ def _short(time: str | None) -> str:
         return datetime.fromisoformat(time or "").astimezone().strftime("%d %b %H:%M")
     except (ValueError, OverflowError):
         return "-"
-
-
-def _value(summary: "RunSummary", field: str) -> str:
-    """As ``--set`` takes it."""
-    if field not in summary.config:
-        return "-"
-    value = summary.config[field]
-    return value if isinstance(value, str) else strict_json.dumps(value)
 
 
 def _document(summary: "RunSummary", fields: list[str]) -> dict[str, Any]:

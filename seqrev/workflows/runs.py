@@ -1,5 +1,6 @@
 """``seqrev runs``: what is in the runs folder, and in which fields of their configurations the runs differ. No PyTorch."""
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -38,6 +39,13 @@ class RunSummary:
     """The configuration, by dotted names."""
     problems: tuple[str, ...] = ()
     """A sentence for each part that is damaged or missing."""
+
+    def value(self, field: str) -> str:
+        """That of a field of the configuration, as ``--set`` takes it; ``-``: there is none."""
+        if field not in self.config:
+            return "-"
+        value = self.config[field]
+        return value if isinstance(value, str) else json.dumps(value)
 
 
 def summarize_runs(specs: Sequence[str] = (), runs_dir: str | Path | None = None) -> list[RunSummary]:
@@ -129,7 +137,7 @@ def draw_trainings(summaries: Sequence[RunSummary], out: Path, theme: "ThemeName
     for summary in summaries:
         with suppress(InputError, PermissionError):
             rows = list(read_metrics(summary.run.metrics))
-            words = [f"{name.rpartition('.')[2]}={summary.config[name]}" for name in fields if summary.config]
+            words = [f"{name.rpartition('.')[2]}={summary.value(name)}" for name in fields if summary.config]
             if any(row.get("event") in ("train", "validation") for row in rows):
                 histories[summary.run] = ([summary.run.path.name, *words], rows)
     if not histories:

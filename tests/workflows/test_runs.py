@@ -33,6 +33,12 @@ def test_a_run_that_is_done_is_summed_up(own_run: Run) -> None:
     assert summary.problems == ()
 
 
+@pytest.mark.parametrize(("value", "shown"), [(None, "null"), (True, "true"), (0.003, "0.003"), ("copy", "copy")])
+def test_a_value_is_shown_as_set_takes_it(own_run: Run, value: object, shown: str) -> None:
+    assert RunSummary(own_run, config={"name": value}).value("name") == shown
+    assert RunSummary(own_run).value("name") == "-"
+
+
 def test_a_run_at_work_is_known_as_far_as_it_is_on_disk(own_run: Run) -> None:
     record = own_run.record.read()
     del record["step"]
