@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from typer.core import TyperCommand
 
 Function = TypeVar("Function", bound=Callable[..., object])
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
 def described(summary: str, details: str) -> Callable[[Function], Function]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import typer
 
+from seqrev.cli.help import SETTINGS
 from seqrev.cli.usage import values
 from seqrev.config_files import CONFIGS, SWEEPS
 from seqrev.errors import UsageError, command_line
@@ -17,6 +18,7 @@ from seqrev.system.files import is_file
 from seqrev.system.text import shorten
 
 MOST_MENDED = 20  # words of a command
+HELP = {*SETTINGS["help_option_names"]}
 EXAMPLES = {  # for an option without a value
     "--config": ["small"],
     "--run": ["latest"],
@@ -55,7 +57,7 @@ def explain(error: Any, arguments: Sequence[str], commands: Mapping[str, Any]) -
         message = f"No such option: {shorten(error.option_name, 60)[1:-1]}" + (f"; did you mean {meant}?" if meant else ".")
     mended: Sequence[str] = arguments
     wrong = error
-    for _ in range(MOST_MENDED):
+    for _ in range(0 if HELP & {*arguments} else MOST_MENDED):  # help, which was asked for, is printed where it is parsed
         mended = _mend(wrong, mended, commands)
         wrong = _refusal(mended, commands) if mended else None
         if wrong is None:
@@ -81,7 +83,8 @@ def _mend(error: Any, arguments: Sequence[str], commands: Mapping[str, Any]) -> 
     """The command without what it was refused for; nothing, where it is not known what was meant."""
     name = arguments[0]
     if name not in commands:
-        return [*difflib.get_close_matches(name, commands, n=1), *arguments[1:]] if name[:1] != "-" else []
+        meant = [*difflib.get_close_matches(name, commands, n=1), *arguments[1:]] if name[:1] != "-" else []
+        return meant if meant[:1] and meant[0] in commands else []
     if hasattr(error, "possibilities"):  # an unknown option
         index = _index(error.option_name, arguments)
         found = _alternatives(error, arguments, commands)[:1]
