@@ -61,10 +61,11 @@ def _quote(found: re.Match[str]) -> str:
 
 
 def _escape(char: str) -> str:
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte of a path that is no text
-        return f"\\x{code - 0xDC00:02x}"
-    return ascii(char)[1:-1] if code < 0x80 else f"\\U{code:08x}"
+    if char.isascii():
+        return ascii(char)[1:-1]
+    of_no_text = "\udc80" <= char <= "\udcff"  # a byte of a path that is no text
+    content = char.encode("utf-8", "surrogateescape" if of_no_text else "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in content)  # not \u2028, which the Bash of macOS does not know
 
 
 def spell(error: UnicodeError) -> tuple[str, int]:
