@@ -103,7 +103,8 @@ class Page {
       this.off = new Map(off.map((head) => [headName(head), head]))
       const names = this.data.stages.map(({name}) => name)
       this.showStages(stages.map((name) => names.indexOf(name)).filter((stage) => stage >= 0))
-      if (sequence !== null) this.type((this.element("sequence").value = sequence))
+      if (sequence === null) this.answer()
+      else this.type((this.element("sequence").value = sequence))
     }
     this.go(step)
   }

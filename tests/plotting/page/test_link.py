@@ -4,7 +4,6 @@ from urllib.parse import parse_qs, quote_plus, urlsplit
 
 import pytest
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.wait import WebDriverWait
 
 from seqrev.config import ModelConfig
 from tests.browser import Page
@@ -52,7 +51,7 @@ def test_an_address_shows_again_what_was_shown(page: Page) -> None:
     for head in ("encoder self-attention, layer 1, head 1", "cross-attention, layer 2, head 2"):
         page.click("input", f"{head} is on")
     shown = page.run(STATE)
-    WebDriverWait(page.driver, 60).until(lambda _: address(page).count("off=") == 2)
+    page.until(lambda: address(page).count("off=") == 2)
     kept = address(page)
     assert parse_qs(urlsplit(kept).fragment) == {
         "sequence": ["3 1 4"],
@@ -68,10 +67,21 @@ def test_an_address_shows_again_what_was_shown(page: Page) -> None:
 
 def test_another_address_of_the_same_page_is_shown_at_once(page: Page) -> None:
     page.run("location.hash = 'sequence=1+2+3&token=2'")
-    WebDriverWait(page.driver, 60).until(lambda _: page.run(STATE)[:2] == ["1 2 3", 2])
+    page.until(lambda: page.run(STATE)[:2] == ["1 2 3", 2])
     page.run("location.hash = 'map=encoder.1'")
     mean = ["encoder self-attention, layer 1, mean over the heads"]
-    WebDriverWait(page.driver, 60).until(lambda _: page.run(STATE)[2] == mean)
+    page.until(lambda: page.run(STATE)[2] == mean)
+
+
+def test_an_address_alone_switches_heads_off_and_on(page: Page) -> None:
+    certain = "return page.panes[0].recording.top(1)[0].probability"
+    before = page.run(certain)
+    page.run("location.hash = 'off=cross.2.1'")
+    page.until(lambda: page.run(STATE)[4] != [])
+    assert page.run(certain) != before
+    page.run("location.hash = ''")
+    page.until(lambda: page.run(STATE)[4] == [])
+    assert page.run(certain) == before
 
 
 @pytest.mark.parametrize(
