@@ -214,7 +214,7 @@ SITUATIONS = [
     Situation("train --run pretrained"),
     Situation("train --run 7"),
     Situation("decode 4 --run 7"),
-    Situation("decode 4 --device cuda"),
+    Situation("decode 4 --device cuda:99"),
     Situation("attention --path cross.1.1 --run pretrained"),
     Situation("attention --layer 9 --run 1"),
     Situation("attention --type encoder --run 3", trained("model.encoder_layers=0")),

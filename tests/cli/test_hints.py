@@ -131,7 +131,7 @@ def sites() -> list[Site]:
             visit(child, names, path)
 
     for path in sorted(ROOT.rglob("*.py")):
-        visit(ast.parse(path.read_text()), (), path.relative_to(ROOT).as_posix())
+        visit(ast.parse(path.read_text(encoding="utf-8")), (), path.relative_to(ROOT).as_posix())
     return found
 
 
