@@ -26,3 +26,14 @@ def test_an_ablation_may_be_kept_copied_and_used_again(trained_run: Run) -> None
         with again as without:
             assert without.decode([[1, 2, 3]]) != whole
     assert model.decode([[1, 2, 3]]) == whole
+
+
+def test_inside_of_itself_it_lasts_until_the_outer_with_ends(trained_run: Run) -> None:
+    model = load(trained_run, "cpu")
+    whole, ablation = model.decode([[1, 2, 3]]), model.ablate("cross.1.1", "cross.1.2")
+    with ablation:
+        without = model.decode([[1, 2, 3]])
+        with ablation:
+            assert model.decode([[1, 2, 3]]) == without
+        assert model.decode([[1, 2, 3]]) == without
+    assert model.decode([[1, 2, 3]]) == whole != without
