@@ -75,6 +75,10 @@ def _refusal(arguments: Sequence[str], commands: Mapping[str, Any]) -> typer.Typ
         return error
     if name == "decode" and not given["sequence"] and given["file"] is None:  # nor does decode itself take that
         return typer.TyperException("There is no sequence.")
+    if (
+        name == "train" and given["run"] and (given["config"] or given["set_"] or given["seed"] is not None)
+    ):  # nor train that
+        return typer.TyperException("--run carries on with the configuration of that run.")
     options = [word for word in given.get("sequence") or () if word.startswith("--")]  # decode takes -3, to refuse it
     return UnknownOption(options[0]) if options else None
 

@@ -68,6 +68,8 @@ def test_a_number_is_taken_along_and_a_switch_is_turned_on(cli: Cli) -> None:
         (("evaluate", "--beam", "1001"), ["evaluate", "--beam", "1000"]),
         (("evaluate", "--beam", "x"), ["evaluate", "--beam", "1"]),
         (("train", "--run", "1", "--steps", "0"), ["train", "--run", "1"]),
+        (("train", "--run", "1", "--lr", "3"), ["train", "--help"]),  # that run has a configuration
+        (("train", "--run", "1", "small"), ["train", "--help"]),
         (("train", "--seed", "3", "--config"), ["train", "--seed", "3", "--config", "small"]),
         (("train", "--json=yes", "--seed", "3"), ["train", "--json", "--seed", "3"]),
         (("sweep",), ["sweep", "--help"]),
