@@ -212,10 +212,10 @@ def load_config(path: str | Path | Config | None = None, overrides: Sequence[str
     else:
         tree = {} if path is None else _read(path)
     overrides = [overrides] if isinstance(overrides, str) else overrides
+    names = [str(path)] * (path is not None) + ["--set"] * bool(overrides)
     if seed is not None:
         whole = isinstance(seed, Integral) and not isinstance(seed, bool)
         overrides = [*overrides, f"seed={int(seed) if whole else seed!r}"]  # also one of NumPy's
-    names = [str(path)] * (path is not None) + ["--set"] * bool(overrides)
     return parse_config(tree, " with ".join(names) or "the configuration", overrides)
 
 

@@ -52,7 +52,7 @@ def test_a_seed_may_be_a_number_of_numpy_and_one_override_a_text() -> None:
     assert (config.train.steps, config.seed) == (7, 3)
     assert type(config.seed) is int
     for wrong in (True, np.float64(3), "3"):
-        with pytest.raises(UsageError, match="seed is "):
+        with pytest.raises(UsageError, match="the configuration is not valid: seed is "):
             load_config(seed=wrong)  # type: ignore[arg-type]
 
 

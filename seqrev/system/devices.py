@@ -3,6 +3,7 @@
 import torch
 
 from seqrev.errors import UsageError
+from seqrev.system.text import shorten
 
 TYPES = ("cpu", "cuda", "mps")
 
@@ -20,7 +21,8 @@ def choose_device(name: str | torch.device) -> torch.device:
         device = None
     if device is None or (device.index or 0) >= _count(device.type):
         found = " and ".join(filter(_count, TYPES))
-        raise UsageError(f"The device {name} is not available here; there is {found}.", "--device auto")
+        wrong = shorten(str(name), 60)[1:-1]
+        raise UsageError(f"The device {wrong} is not available here; there is {found}.", "--device auto")
     return device
 
 
