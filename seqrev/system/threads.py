@@ -24,11 +24,15 @@ class _Own(threading.local):
     running = 0
     before = 1
     settled = False
-    """It has a number: a thread takes one when it first asks, which may be what a call in another thread has set."""
+    """It has a number: a thread takes one when it first asks, which may be what a call in another thread has set.
+
+    Of other threads it is not known before their first call, so one that chose that very number itself gets ``before``.
+    """
 
 
 _own = _Own()
-_own.settled = torch.get_num_threads() > 0  # of the thread that imports this
+torch.get_num_threads()  # from here on the thread that imports this has one
+_own.settled = True
 
 
 @contextmanager
