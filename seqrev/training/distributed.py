@@ -157,11 +157,12 @@ def _end_together(store: "Store", processes: Processes) -> None:
     Without torchrun the store is part of the first process, which so leaves last.
     """
     processes.largest(0)  # the first one may still evaluate and draw; who has gone without torchrun is noticed here
-    store.add("ended", 1)
-    _wait(lambda: store.add("ended", 0) == processes.size, SECONDS_TO_END)
-    store.add("left", 1)
-    if processes.rank == 0:
-        _wait(lambda: store.add("left", 0) == processes.size, SECONDS_TO_END)
+    with suppress(RuntimeError):  # the store is gone, as the first process is, which waited as long as it does: all is done
+        store.add("ended", 1)
+        _wait(lambda: store.add("ended", 0) == processes.size, SECONDS_TO_END)
+        store.add("left", 1)
+        if processes.rank == 0:
+            _wait(lambda: store.add("left", 0) == processes.size, SECONDS_TO_END)
 
 
 def _stop_after_first(store: "Store", rank: int) -> None:

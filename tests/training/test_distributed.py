@@ -179,6 +179,12 @@ def test_nobody_waits_for_ever_for_one_that_has_gone(store: FakeStore, monkeypat
         pass
 
 
+def test_a_store_that_has_gone_when_all_is_done_is_no_failure(store: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "add", mock.Mock(side_effect=RuntimeError("Connection reset by peer")))
+    with join("cpu"):
+        pass
+
+
 def test_the_first_process_which_may_have_the_store_in_it_leaves_last(
     store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
