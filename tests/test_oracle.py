@@ -86,7 +86,7 @@ def test_these_models_end_at_once_and_late_and_never_and_beams_find_more(tmp_pat
     assert len({tuple(answer.output) for answer, _ in found}) > len(found) // 3
 
 
-@pytest.mark.parametrize(("positions", "source_from"), [("learned", "start"), *SCHEMES[4::2], ("rotary", "both")])
+@pytest.mark.parametrize(("positions", "source_from"), SCHEMES[::2])
 def test_steps_of_training_are_those_of_another_program(tmp_path: Path, positions: str, source_from: str) -> None:
     layers, steps = (0, 1) if source_from == "both" else (1, 2 if positions == "none" else 1)
     changes = {
