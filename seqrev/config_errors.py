@@ -63,7 +63,8 @@ def mending(
             assigned(tree, [*kept, assignment])
             kept.append(assignment)
         except UsageError:
-            if not (close := closest(name, list(defaults))):
+            is_section = any(field.startswith(f"{name}.") for field in defaults)
+            if is_section or not (close := closest(name, list(defaults))):
                 return HINT
             changes[close[0]] = defaults[close[0]]
     for _ in range(MOST_ROUNDS):

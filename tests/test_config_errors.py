@@ -13,7 +13,8 @@ from seqrev.config_files import HINT
 from seqrev.errors import UsageError
 from tests.helpers import Cli, offered, settings
 
-NAMES = [name for name, _, _ in fields()]
+FIELDS = [name for name, _, _ in fields()]
+NAMES = sorted({*FIELDS, *(name.partition(".")[0] for name in FIELDS)})  # and sections
 VALUES = (
     "0",
     "-1",

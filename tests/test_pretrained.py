@@ -10,7 +10,8 @@ from seqrev.data.dataset import load_split
 from seqrev.data.families import families, sequences_up_to
 from seqrev.errors import InputError
 from seqrev.interpret.alignment import alignment_over
-from seqrev.runs.folders import PRETRAINED, Run, pretrained_run
+from seqrev.runs.finding import pretrained_run
+from seqrev.runs.folders import PRETRAINED, Run
 from tests.helpers import Cli, assert_refused
 
 ROOT = Path(__file__).parents[1]

@@ -33,7 +33,8 @@ from seqrev.model.attention import has_hooks
 from seqrev.model.transformer import Transformer
 from seqrev.model.weights import load_weights, new_model, weight_shapes
 from seqrev.runs.checkpoints import Checkpoint, best_first, largest_file
-from seqrev.runs.folders import Run, find_run
+from seqrev.runs.finding import find_run
+from seqrev.runs.folders import Run
 from seqrev.runs.metrics import read_metrics
 from seqrev.runs.stages import load_stages
 from seqrev.system.devices import choose_device

@@ -13,7 +13,8 @@ from seqrev.cli.help import SETTINGS
 from seqrev.cli.usage import values
 from seqrev.config_files import CONFIGS, SWEEPS
 from seqrev.errors import UsageError, command_line
-from seqrev.runs.folders import PRETRAINED, default_runs_dir, named_run
+from seqrev.runs.finding import named_run
+from seqrev.runs.folders import PRETRAINED, default_runs_dir
 from seqrev.system.files import is_file
 from seqrev.system.text import shorten
 

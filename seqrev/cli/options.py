@@ -59,7 +59,8 @@ def find_trained(
     spec: str | None, runs_dir: Path | None, predicate: "Callable[[Run], bool]", what: str, console: Console
 ) -> "Run":
     """The run that the user means; where there is none yet, the one that is part of seqrev, which is then said."""
-    from seqrev.runs.folders import PRETRAINED, find_run
+    from seqrev.runs.finding import find_run
+    from seqrev.runs.folders import PRETRAINED
 
     run = find_run(spec, runs_dir, predicate, what, or_pretrained=True)
     if spec is None and str(run) == PRETRAINED:

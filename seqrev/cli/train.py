@@ -82,7 +82,8 @@ def command(
 
 
 def _find(spec: str, runs_dir: Path | None) -> "Run":
-    from seqrev.runs.folders import Run, find_run
+    from seqrev.runs.finding import find_run
+    from seqrev.runs.folders import Run
 
     return find_run(spec, runs_dir, Run.has_config, "a configuration")
 

@@ -17,7 +17,7 @@ def choose_device(name: str | torch.device) -> torch.device:
         return torch.device("cuda" if _count("cuda") else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError:  # no name of a device
+    except (RuntimeError, TypeError):  # no name of a device
         device = None
     if device is None or (device.index or 0) >= _count(device.type):
         found = " and ".join(filter(_count, TYPES))

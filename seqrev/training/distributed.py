@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from seqrev.errors import TrainingError, UsageError, command_line
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
     from torch.nn import Module
 
+TIME_FOR_ALONE = timedelta(days=7)  # of the first process, while the others wait; one that has gone is noticed at once
 SECONDS_TO_END = 10.0  # of processes that have all done their work
 SECONDS_TO_SAVE = 25.0  # of the first process, while the others wait; torchrun kills after 30
 
@@ -127,7 +129,8 @@ def join(device: str, on_wait: Callable[[str], None] = lambda message: None) -> 
     try:
         with signals_end_at_once():
             store, rank, size = next(rendezvous("env://"))
-            dist.init_process_group(backend, store=PrefixStore("group", store), rank=rank, world_size=size)
+            group = {"store": PrefixStore("group", store), "rank": rank, "world_size": size}
+            dist.init_process_group(backend, timeout=TIME_FOR_ALONE, **group)
     except (ValueError, RuntimeError) as error:
         raise UsageError(
             f"WORLD_SIZE is set, but the processes of this training cannot meet: {shorten(str(error), 120)}.",

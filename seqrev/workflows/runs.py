@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from seqrev.errors import InputError
 from seqrev.runs.checkpoints import list_checkpoints
-from seqrev.runs.folders import PRETRAINED, Run, default_runs_dir, named_run, numbered_runs, pretrained_run
+from seqrev.runs.finding import named_run, numbered_runs, pretrained_run
+from seqrev.runs.folders import PRETRAINED, Run, default_runs_dir
 from seqrev.runs.metrics import newest_events, read_metrics
 from seqrev.runs.record import Record
 from seqrev.system.files import is_folder

@@ -12,7 +12,8 @@ from seqrev.config_errors import explain, not_valid
 from seqrev.config_files import SWEEPS, find_config, read_tree
 from seqrev.data.sampling import check_possible, fresh_sequences
 from seqrev.errors import InputError, SeqrevError, UsageError, command_line
-from seqrev.runs.folders import Run, default_runs_dir, numbered_runs
+from seqrev.runs.finding import numbered_runs
+from seqrev.runs.folders import Run, default_runs_dir
 from seqrev.system.files import is_file
 from seqrev.system.text import shorten
 from seqrev.task import RuleName, check_length

@@ -28,7 +28,8 @@ from seqrev.config import load_config
 from seqrev.runs.folders import Run
 from seqrev.system.signals import Interrupted
 from seqrev.training.distributed import ProcessLostError
-from tests.cli.situations import SITUATIONS, Situation
+from tests.cli.preparing import Situation
+from tests.cli.situations import SITUATIONS
 from tests.helpers import Result, run_main, settings
 
 ROOT = Path(seqrev.__file__).parent

@@ -18,7 +18,7 @@ from seqrev.interpret.attention_kinds import Kind
 from seqrev.interpret.snapshots import AttentionSnapshot, load_snapshots
 from seqrev.model.transformer import AttentionMaps
 from seqrev.plotting.attention import draw_attention, draw_page, draw_snapshot, draw_strip, visibly_different
-from seqrev.runs.folders import pretrained_run
+from seqrev.runs.finding import pretrained_run
 
 SOURCE, OUTPUT = [4, 8, 2, 9], [9, 2, 8]  # an answer that ended too early: three steps and <EOS>, of six positions
 

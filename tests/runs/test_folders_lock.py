@@ -8,7 +8,8 @@ import pytest
 
 from seqrev.config import Config
 from seqrev.errors import InputError, UsageError
-from seqrev.runs.folders import find_run, open_run
+from seqrev.runs.finding import find_run
+from seqrev.runs.folders import open_run
 from tests.helpers import child_environment
 
 

@@ -7,7 +7,8 @@ import pytest
 import seqrev
 from seqrev.config import Config
 from seqrev.errors import InputError
-from seqrev.runs.folders import Run, find_run, open_run
+from seqrev.runs.finding import find_run
+from seqrev.runs.folders import Run, open_run
 from seqrev.runs.record import SCHEMA
 from tests.helpers import Cli, assert_refused
 

@@ -161,7 +161,10 @@ def test_what_fails_in_this_process_is_raised_as_it_is(error: BaseException, mon
     assert caught.value is error
 
 
-def test_processes_know_their_rank_and_wait_for_each_other_at_the_end(store: FakeStore) -> None:
+def test_processes_know_their_rank_and_wait_for_each_other_at_the_end(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqrev.training.distributed.SECONDS_TO_END", PATIENCE)
     other_ends = threading.Timer(0.3, lambda: store.add("ended", 1))
     with join("cpu") as processes:
         assert (processes.rank, processes.size) == (1, 2)
@@ -188,6 +191,7 @@ def test_a_store_that_has_gone_when_all_is_done_is_no_failure(store: FakeStore, 
 def test_the_first_process_which_may_have_the_store_in_it_leaves_last(
     store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("seqrev.training.distributed.SECONDS_TO_END", PATIENCE)
     monkeypatch.setenv("RANK", "0")
     store.add("ended", 1)
     left = threading.Event()

@@ -11,7 +11,7 @@ from seqrev.inference.search import decode
 from seqrev.interpret.ablation import ablate
 from seqrev.interpret.attention_kinds import Kind
 from seqrev.model.transformer import Transformer
-from seqrev.runs.folders import pretrained_run
+from seqrev.runs.finding import pretrained_run
 from seqrev.task import EOS, FIRST_SYMBOL, add_special_tokens
 from tests.browser import Page
 from tests.docs.guide import ROOT

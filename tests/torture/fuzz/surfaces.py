@@ -18,7 +18,8 @@ from seqrev.data.sampling import check_possible
 from seqrev.data.splits import SPLITS, Split
 from seqrev.interpret.snapshots import load_snapshots
 from seqrev.runs.checkpoints import Shapes, _seal, best_first
-from seqrev.runs.folders import Run, find_run
+from seqrev.runs.finding import find_run
+from seqrev.runs.folders import Run
 from seqrev.runs.metrics import MetricsWriter
 from seqrev.runs.stages import load_stages
 from seqrev.system.files import to_json
