@@ -36,7 +36,8 @@ Kind = Literal["cross", "encoder", "decoder"]
 
 @described(
     "Draw where a model looks while it answers.",
-    "With a score of the anti-diagonal; or how that was learned, or what every head does.",
+    "Or how that was learned, or what every head does. Of the scores, mass is the share of the attention that lies "
+    "where the rule looks, and hit the share of tokens that look there most.",
 )
 def command(
     sequence: Annotated[

@@ -17,7 +17,7 @@ from seqrev.errors import UsageError
 from seqrev.inference.batching import weights_of_maps
 from seqrev.inference.search import Hypothesis, decode
 from seqrev.interpret.alignment import AntiDiagonal, Weights, aligned_positions, alignment_scores
-from seqrev.interpret.attention_kinds import ATTENTION_NAMES, Kind, check_layer_and_head
+from seqrev.interpret.attention_kinds import ATTENTION_NAMES, Kind, check_kind, check_layer_and_head
 from seqrev.model.tensors import to_array
 from seqrev.model.transformer import AttentionMaps, Transformer
 from seqrev.system.text import shorten_sequence
@@ -73,7 +73,8 @@ class Attention:
         return ["<BOS>", *self.emitted_tokens[:-1]]
 
     def tokens(self, kind: Kind) -> tuple[list[str], list[str]]:
-        """Labels of the rows and of the columns."""
+        """Labels of the rows and of the columns; raise ``UsageError`` for what is no kind of attention."""
+        check_kind(kind)
         if kind == "encoder":
             return self.source_tokens, self.source_tokens
         return self.emitted_tokens, self.source_tokens if kind == "cross" else self.target_tokens

@@ -14,14 +14,19 @@ ATTENTION_NAMES: dict[Kind, str] = {
 }
 
 
+def check_kind(kind: Kind) -> None:
+    """Raise ``UsageError`` for what is no kind of attention."""
+    if kind not in ATTENTION_NAMES:
+        raise UsageError(f"{shorten(kind)} is not a kind of attention; {', '.join(ATTENTION_NAMES)} are.", "cross")
+
+
 def check_layer_and_head(config: ModelConfig, kind: Kind, layer: int | None = None, head: int | None = None) -> None:
     """Refuse a kind, a layer or a head that a model does not have; a None is not checked.
 
     Raises:
         UsageError: naming those that it has.
     """
-    if kind not in ATTENTION_NAMES:
-        raise UsageError(f"{shorten(kind)} is not a kind of attention; {', '.join(ATTENTION_NAMES)} are.", "cross")
+    check_kind(kind)
     layers = config.encoder_layers if kind == "encoder" else config.decoder_layers
     if not layers:
         raise UsageError("This model has no encoder self-attention: model.encoder_layers is 0.", "--type cross")

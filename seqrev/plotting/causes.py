@@ -19,7 +19,6 @@ from seqrev.plotting.figures import ThemedFigure, themed
 from seqrev.plotting.style import Theme, ThemeName, find_theme, fit_line, readable_on
 
 Values = NDArray[np.floating[Any]]
-SIGNED_PALETTE = "RdBu"  # of what may be negative: red below zero, white at zero, blue above; safe for the colour-blind
 _CELL, _LEAST, _LINE = 0.36, 0.17, 0.15  # inches in the first theme: a cell with room for a number, the smallest, a line
 _TALLEST, _WIDEST = 4.2, 6.0  # inches of a map; where there is more to show, cells become smaller
 _NAMES: dict[str, str] = {
@@ -129,12 +128,13 @@ def draw_path(found: PathPatching, name: str, *, theme: Theme | ThemeName = "pap
     cell = _cell(theme, len(found.receivers), len(INPUTS))
     title = [
         f"{name}: what {found.sender} sends",
-        " ".join(_either(*tokens) for tokens in zip(found.emitted, found.instead, strict=True)),
+        "answer, clean/corrupt: " + " ".join(_either(*tokens) for tokens in zip(found.emitted, found.instead, strict=True)),
     ]
     figure = _figure((1.0, 3.6), (cell * len(found.receivers), 1.5), title, theme)
     axes = figure.subplots()
     numbers, names = _has_room(cell, theme), (found.receivers, INPUTS)
     image = _map(axes, found.recovery, names, "recovery through one input", theme, numbers=numbers, signed=1.0)
+    axes.set_aspect("auto")  # the title needs more room than three columns of squares
     axes.set_ylabel("head that receives")
     _bar(image, axes, "recovery: 0 corrupt, 1 clean", (-1, 0, 1), theme)
     return figure
@@ -194,7 +194,7 @@ def _map(
     signed: float = 0.0,
 ) -> AxesImage:
     """One map with the names of its rows and columns, from 0 to 1, or from −``signed`` to ``signed``, and its numbers."""
-    palette, least, most = (SIGNED_PALETTE, -signed, signed) if signed else (theme.palette, 0.0, 1.0)
+    palette, least, most = (theme.signed_palette, -signed, signed) if signed else (theme.palette, 0.0, 1.0)
     image = axes.imshow(values, palette, vmin=least, vmax=most)
     axes.set_title(caption, pad=4 * theme.scale)
     for axis, labels in zip((axes.yaxis, axes.xaxis), names, strict=True):

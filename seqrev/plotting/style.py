@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from matplotlib import colormaps
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from matplotlib.typing import ColorType
@@ -32,6 +32,8 @@ class Theme:
     """An area behind the curves."""
     curves: tuple[str, ...] = ("#1F5FD8", "#B54000", "#00564E", "#C0109A", "#544000", "#2A1090", "#000000")
     palette: str = PALETTE
+    signed_palette: str | Colormap = "RdBu"
+    """Of what may be negative: red below zero, blue above, at zero almost the background; safe for the colour-blind."""
     frame: tuple[str, str] = ("#FFFFFF", "#000000")
     """A line in a map, and its rim: on any colour, one of black and white has a contrast of at least 4.58."""
     scale: float = 1.0
@@ -86,6 +88,7 @@ THEMES: Mapping[ThemeName, Theme] = {
         text="#F2F2F2",
         grid="#3A3D45",
         shade="#2B2E36",
+        signed_palette=LinearSegmentedColormap.from_list("dark signed", ("#FF8A6B", "#2B2E36", "#6BB6FF")),
         curves=("#1E9AFF", "#EA8822", "#62E9A3", "#EE68A0", "#F8FF3A", "#9FC9FF", "#FFFFFF"),
     ),
 }

@@ -73,7 +73,7 @@ NOT_REACHED = {
     "inference/evaluation.py:evaluate": (2, IN_PYTHON),
     "inference/search.py:check_beam": (1, TYPER),
     "interpret/ablation.py:ablate": (2, TYPER),
-    "interpret/attention_kinds.py:check_layer_and_head": (1, TYPER),
+    "interpret/attention_kinds.py:check_kind": (1, TYPER),
     "plotting/style.py:find_theme": (1, TYPER),
     "runs/tensorboard.py:export": (1, "it takes a path that is not UTF-8: tests/runs/test_tensorboard.py"),
     "system/files.py:open_regular": (1, "no argument of a process has a zero in it"),

@@ -33,8 +33,9 @@ def test_layers_are_counted_from_one() -> None:
     for layer in (0, 3, -1):
         with pytest.raises(UsageError, match=f"no layer {layer} of cross-attention; this model has layers 1 to 2"):
             attention.weights("cross", layer)
-    with pytest.raises(UsageError, match="'cros' is not a kind of attention; cross, encoder, decoder are"):
-        attention.weights("cros")  # type: ignore[arg-type]
+    for look in (attention.weights, attention.all_weights, attention.tokens):
+        with pytest.raises(UsageError, match="'cros' is not a kind of attention; cross, encoder, decoder are"):
+            look("cros")  # type: ignore[arg-type]
 
 
 def test_a_perfect_map_scores_one_and_the_diagonal_does_not() -> None:
