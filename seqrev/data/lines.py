@@ -4,13 +4,12 @@ import codecs
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from seqrev.config import TaskConfig
 from seqrev.data.sequences import Pairs
 from seqrev.errors import InputError, UsageError
-from seqrev.system.files import open_regular, read_lines
-from seqrev.system.text import shorten
+from seqrev.system.files import DuplicateNameError, open_regular, read_lines, unique_names
 from seqrev.task import check_sequence, parse_sequence
 
 A_LINE = 'a line such as 4 8 2 9, two sequences with a tab between them, or {"src": [4, 8, 2, 9]}'
@@ -99,7 +98,9 @@ def _parse_text(text: str, symbols: int, longest: int) -> Line:
 
 def _parse_row(line: str) -> Line:
     try:
-        row = json.loads(line, object_pairs_hook=_once)
+        row = json.loads(line, object_pairs_hook=unique_names)
+    except DuplicateNameError as error:
+        raise UsageError(f"{error}.", A_LINE) from None
     except (ValueError, RecursionError):
         raise UsageError('This is not valid JSON; {"src": [4, 8, 2, 9]} was expected.', A_LINE) from None
     if "src" not in row and "output" in row:  # of decode --json
@@ -110,13 +111,3 @@ def _parse_row(line: str) -> Line:
         if needed and not (isinstance(value, list) and all(type(symbol) is int for symbol in value)):
             raise UsageError(f'"{name}" must be a list of whole numbers, as in {{"src": [4, 8, 2, 9]}}.', A_LINE)
     return Line(row["src"], row.get("tgt"))
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object in which no name is there twice."""
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"{shorten(twice, 40)} is in it twice.", A_LINE)
-    return row

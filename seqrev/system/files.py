@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 from seqrev.errors import InputError, StorageError
 from seqrev.system.locks import check_held
+from seqrev.system.text import shorten
 
 DEEPEST_JSON = 32  # levels; no file of a run has more than six
 JUNCTION = 0xA0000003  # how Windows marks a folder that leads elsewhere, as a link does
@@ -228,10 +229,26 @@ def read_json(path: Path, largest: int = 10_000_000) -> dict[str, Any]:
     return parse_json(read_regular(path, largest, "a JSON object", follow=False), path)
 
 
+class DuplicateNameError(ValueError):
+    """A name is twice in a JSON object: readers differ in which of the two counts."""
+
+
+def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """``object_pairs_hook`` for ``json.loads``; raise ``DuplicateNameError`` for a name that is there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DuplicateNameError(f"{shorten(twice, 40)} is in it twice")
+    return found
+
+
 def parse_json(content: bytes, name: object) -> dict[str, Any]:
     """Read a JSON object; raise ``InputError``, with its ``name``, for none, or one that could not be written again."""
     try:
-        document = json.loads(content)
+        document = json.loads(content, object_pairs_hook=unique_names)
+    except DuplicateNameError as error:
+        raise InputError(f"{name} is not valid JSON: {error}.") from None
     except (ValueError, RecursionError):
         raise InputError(f"{name} is not valid JSON.") from None
     if not isinstance(document, dict):

@@ -168,6 +168,7 @@ def test_json_is_strict_and_comes_back(tmp_path: Path) -> None:
         (b"", "not valid JSON"),
         (b"{", "not valid JSON"),
         (b"\x80\xff\x00", "not valid JSON"),
+        (b'{"b": {"a": 1, "a": 2}}', "not valid JSON: 'a' is in it twice"),
         (b"[1]", "does not hold a JSON object"),
         (b"3", "does not hold a JSON object"),
         (b"[" * 100_000, "not valid JSON"),
