@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, SupportsIndex
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, ValidationError, model_validator
@@ -197,7 +197,9 @@ class Config(_Section):
         return self
 
 
-def load_config(path: str | Path | Config | None = None, overrides: Sequence[str] = (), seed: int | None = None) -> Config:
+def load_config(
+    path: str | Path | Config | None = None, overrides: Sequence[str] = (), seed: SupportsIndex | None = None
+) -> Config:
     """Read a YAML file (None: only defaults), apply ``--set`` assignments and a seed, check it all.
 
     ``path``: or the name of a configuration that is part of the package: small, fast, extrapolate, base; or one that was

@@ -48,7 +48,7 @@ def test_values_come_from_the_file_then_set_then_seed(tmp_path: Path) -> None:
 
 
 def test_a_seed_may_be_a_number_of_numpy_and_one_override_a_text() -> None:
-    config = load_config(overrides="train.steps=7", seed=np.int64(3))  # type: ignore[arg-type]
+    config = load_config(overrides="train.steps=7", seed=np.int64(3))
     assert (config.train.steps, config.seed) == (7, 3)
     assert type(config.seed) is int
     for wrong in (True, np.float64(3), "3"):

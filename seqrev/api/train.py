@@ -7,6 +7,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import SupportsIndex
 
 import torch
 
@@ -21,7 +22,7 @@ from seqrev.training.trainer import Trainer, TrainingRows
 def train(
     config: str | Path | Config = "small",
     *,
-    seed: int | None = None,
+    seed: SupportsIndex | None = None,
     overrides: Sequence[str] = (),
     rows: TrainingRows | None = None,
     device: str | torch.device = "auto",

@@ -67,7 +67,8 @@ def parse_lines(file: BinaryIO, name: str, task: TaskConfig, longest: int, hint:
         except UnicodeDecodeError:
             raise InputError(f"{name} is not text: line {number} is not UTF-8.", hint) from None
         except UsageError as error:
-            raise UsageError(f"{name}, line {number}: {error}", error.hint) from None
+            mended = error.hint.replace("seqrev decode", "a line such as")  # it is to stand in the file
+            raise UsageError(f"{name}, line {number}: {error}", mended) from None
         yield parsed
     if number == 0:
         raise InputError(f"{name} is empty; one sequence a line was expected.", hint)

@@ -98,8 +98,7 @@ def sweep(
     _write(path, before)  # or nothing is trained of which the results cannot be kept
     known = {(row.checkpoint, row.length, row.sequences): row for row in before if row.asked}
     runs = RunsByConfig(runs_dir)
-    results: list[Result] = []
-    failures: list[Member] = []
+    results, failures = list[Result](), list[Member]()
     for index, member in enumerate(what.members):
         observer = observe(index, planned := runs.plan(member))
         try:

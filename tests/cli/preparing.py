@@ -177,6 +177,10 @@ def unlocked(_run: Run, patch: pytest.MonkeyPatch) -> None:
     patch.setattr("seqrev.cli.train.Reporter.__call__", lambda *_: Path("runs/003/.lock").unlink(missing_ok=True))
 
 
+def without_tensorboard(_run: Run, patch: pytest.MonkeyPatch) -> None:
+    """It is not installed."""
+    patch.setattr("seqrev.runs.tensorboard.find_spec", lambda name: None)
+
+
 NO_ROOM = OSError(errno.ENOSPC, "No space left on device")
 FULL = failing("os.fsync", NO_ROOM)
-NO_TENSORBOARD: Prepare = lambda run, patch: patch.setattr("seqrev.runs.tensorboard.find_spec", lambda name: None)  # noqa: E731

@@ -6,7 +6,6 @@ from tests.cli.preparing import (
     FULL,
     LONG,
     NO_ROOM,
-    NO_TENSORBOARD,
     Situation,
     at_work,
     changed,
@@ -25,6 +24,7 @@ from tests.cli.preparing import (
     then,
     trained,
     unlocked,
+    without_tensorboard,
     written_anew,
 )
 from tests.helpers import settings
@@ -143,7 +143,7 @@ SITUATIONS = [
     Situation("train --run 3", then(opened(), FULL)),
     Situation("train --config fast", unlocked),
     Situation("train --config fast", interrupting("seqrev.cli.train.Reporter.__call__", Validation)),
-    Situation("train --config fast --tensorboard", NO_TENSORBOARD),
+    Situation("train --config fast --tensorboard", without_tensorboard),
     # the system
     Situation("generate --config fast", FULL),
     Situation("generate --config fast", interrupting("seqrev.cli.console.Progress.update")),

@@ -43,7 +43,7 @@ def test_the_themes_of_the_options_are_those_that_there_are() -> None:
 
 @pytest.mark.usefixtures("own_run")
 @pytest.mark.parametrize("theme", style.THEMES)
-def test_every_command_that_draws_takes_a_theme(cli: Cli, theme: str) -> None:
+def test_every_command_that_draws_takes_a_theme(cli: Cli, theme: style.ThemeName) -> None:
     for words, path in (
         (["attention", "4", "2", "1", "--out", "a.png"], "a.png"),
         (["attention", "--over-time", "--out", "b.png"], "b.png"),
@@ -54,8 +54,8 @@ def test_every_command_that_draws_takes_a_theme(cli: Cli, theme: str) -> None:
     ):
         result = cli(*words, "--theme", theme)
         assert result.code == 0, result.err
-        assert corner(Path(path)) == style.THEMES[theme].background, words  # type: ignore[index]  # a name of it
-    assert corner(Path("runs/001/attention.png")) == style.THEMES[theme].background  # type: ignore[index]
+        assert corner(Path(path)) == style.THEMES[theme].background, words
+    assert corner(Path("runs/001/attention.png")) == style.THEMES[theme].background
 
 
 @pytest.mark.usefixtures("own_run")

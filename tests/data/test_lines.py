@@ -118,3 +118,10 @@ def test_what_decode_prints_is_read_without_its_answer() -> None:
     assert [*parse_lines(io.BytesIO(row), "a.txt", TaskConfig(), 5)] == [([4, 8], None)]
     with pytest.raises(UsageError, match='"src" must be a list'):
         list(parse_lines(io.BytesIO(b'{"source": [4, 8]}\n'), "a.txt", TaskConfig(), 5))
+
+
+@pytest.mark.parametrize(("line", "mended"), [("1 x", "4 8 2 9"), ("48", "4 8"), ("", "4 8 2 9")])
+def test_what_is_wrong_with_a_line_is_mended_in_the_file(line: str, mended: str) -> None:
+    with pytest.raises(UsageError, match=r"^mine\.txt, line 2: ") as caught:
+        list(parse_lines(io.BytesIO(f"4 8\n{line}\n1\n".encode()), "mine.txt", TaskConfig(), 9))
+    assert caught.value.hint == f"a line such as {mended}"
